@@ -1,0 +1,36 @@
+"""What every reader of patient cases offers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import final
+
+from dosewright.core import PatientCase
+
+
+class AbstractReader(ABC):
+    """A source of patient cases of one split.
+
+    A reader lists its case ids without reading volumes, and reads one case at a time; it is picklable, so that worker
+    processes can share it.
+    """
+
+    @property
+    @abstractmethod
+    def case_ids(self) -> Sequence[str]:
+        """Identifiers in a stable order, without duplicates."""
+
+    @abstractmethod
+    def read(self, case_id: str) -> PatientCase:
+        """Return one case.
+
+        Raises:
+            CaseError: If the case is unknown or its files are broken; the message names the file.
+        """
+
+    @final
+    def __len__(self) -> int:
+        return len(self.case_ids)
+
+    @final
+    def __iter__(self) -> Iterator[PatientCase]:
+        return (self.read(case_id) for case_id in self.case_ids)
