@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from dosewright.core.errors import CaseError, GridMismatchError
+from dosewright.core.errors import CaseError, GridMismatchError, InputError
 from dosewright.core.grid import Grid
 from dosewright.core.structures import EXTERNAL, Role, role_of
 from dosewright.core.types import FloatVolume, Mask, Triple, Volume
@@ -29,11 +29,11 @@ class Beam:
         modality: "photon" or "proton".
 
     Raises:
-        CaseError: If an angle is not finite or outside [0, 360).
+        CaseError: If an angle is not finite or outside [0, 360), or the modality is unknown.
     """
 
-    gantry_angle_deg: float
-    couch_angle_deg: float = 0.0
+    gantry_angle_deg: float | int  # YAML and `range` give ints, which the checker under pytest does not take for floats
+    couch_angle_deg: float | int = 0.0
     modality: Literal["photon", "proton"] = "photon"
 
     def __post_init__(self) -> None:
@@ -42,6 +42,8 @@ class Beam:
             if not (math.isfinite(value) and 0.0 <= value < 360.0):
                 raise CaseError("must be in [0, 360)", argument=name, value=value)
             object.__setattr__(self, name, value)
+        if self.modality not in ("photon", "proton"):
+            raise CaseError('must be "photon" or "proton"', argument="modality", value=self.modality)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +96,8 @@ class PatientCase:
             self, "prescription_gy", MappingProxyType({k: float(v) for k, v in self.prescription_gy.items()})
         )
         object.__setattr__(self, "beams", tuple(self.beams))
+        if self.isocenter_xyz_mm is not None:
+            object.__setattr__(self, "isocenter_xyz_mm", tuple(float(v) for v in self.isocenter_xyz_mm))
         self._check_values()
         self._check_targets()
 
@@ -116,20 +120,27 @@ class PatientCase:
         """Return the same case with another dose (Gy)."""
         return replace(self, dose_gy=dose_gy)
 
-    def _freeze(self, name: str, kind: type[np.generic]) -> None:
+    def __reduce__(self) -> tuple[object, ...]:
+        # Read-only mappings cannot be pickled, and pickling arrays drops their read-only flag: build the case anew.
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _rebuild, (
+            values | {"structures": dict(self.structures), "prescription_gy": dict(self.prescription_gy)},
+        )
+
+    def _freeze(self, name: str, kind: type[Any]) -> None:
         array = getattr(self, name)
         if array is not None:
             object.__setattr__(self, name, self._read_only(name, array, kind))
 
     def _frozen_mask(self, name: str, mask: Mask) -> Mask:
-        if role_of(name) is Role.EXTERNAL:
+        if _role(name, "structures") is Role.EXTERNAL:
             raise CaseError(f"must not hold {EXTERNAL}: pass it as `body`", argument="structures", value=name)
         frozen = self._read_only(name, mask, np.bool_)
         if not frozen.any():
             raise CaseError("must not be empty: leave the structure out instead", argument=name, value="0 voxels")
         return frozen
 
-    def _read_only(self, name: str, array: np.ndarray, kind: type[np.generic]) -> np.ndarray:
+    def _read_only(self, name: str, array: np.ndarray, kind: type[Any]) -> np.ndarray:
         if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, kind):
             raise CaseError(
                 f"must be a numpy array of {kind.__name__}",
@@ -152,9 +163,10 @@ class PatientCase:
             raise CaseError("must not be empty", argument="body", value="0 voxels")
         if self.dose_mask is not None and not self.dose_mask.any():
             raise CaseError("must not be empty", argument="dose_mask", value="0 voxels")
-        if self.isocenter_xyz_mm is not None and not np.isfinite(self.isocenter_xyz_mm).all():
-            raise CaseError("must be finite", argument="isocenter_xyz_mm", value=self.isocenter_xyz_mm)
-        if int(self.fractions) != self.fractions or self.fractions < 1:
+        isocenter = self.isocenter_xyz_mm
+        if isocenter is not None and not (len(isocenter) == 3 and np.isfinite(isocenter).all()):
+            raise CaseError("must be three finite positions in mm", argument="isocenter_xyz_mm", value=isocenter)
+        if not math.isfinite(self.fractions) or int(self.fractions) != self.fractions or self.fractions < 1:
             raise CaseError("must be a positive integer", argument="fractions", value=self.fractions)
         if self.technique not in ("IMRT", "VMAT", "proton"):
             raise CaseError('must be "IMRT", "VMAT" or "proton"', argument="technique", value=self.technique)
@@ -163,7 +175,7 @@ class PatientCase:
         if not self.prescription_gy:
             raise CaseError("must name at least one target", argument="prescription_gy", value={})
         for name, dose in self.prescription_gy.items():
-            if role_of(name) is not Role.TARGET:
+            if _role(name, "prescription_gy") is not Role.TARGET:
                 raise CaseError("must name targets only", argument="prescription_gy", value=name)
             if name not in self.structures:
                 raise CaseError(
@@ -171,6 +183,17 @@ class PatientCase:
                 )
             if not (math.isfinite(dose) and 0.0 < dose <= DOSE_MAX_GY):
                 raise CaseError(f"must be in (0, {DOSE_MAX_GY:g}] Gy", argument=f"prescription_gy[{name}]", value=dose)
+
+
+def _rebuild(values: dict[str, Any]) -> PatientCase:
+    return PatientCase(**values)
+
+
+def _role(name: str, argument: str) -> Role:
+    try:
+        return role_of(name)
+    except InputError as error:
+        raise CaseError(f"has an illegal name: it {error.rule}", argument=argument, value=name) from error
 
 
 def _check_id(case_id: str) -> None:

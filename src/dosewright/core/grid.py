@@ -44,7 +44,7 @@ class Grid:
         shape = tuple(self.shape_zyx)
         spacing = tuple(float(v) for v in self.spacing_xyz_mm)
         origin = tuple(float(v) for v in self.origin_xyz_mm)
-        if len(shape) != 3 or any(int(n) != n or n < 1 for n in shape):
+        if len(shape) != 3 or not all(math.isfinite(n) and int(n) == n and n >= 1 for n in shape):
             raise InputError("must be three positive integers", argument="shape_zyx", value=shape)
         if len(spacing) != 3 or not all(math.isfinite(v) and v > 0 for v in spacing):
             raise InputError("must be three positive lengths in mm", argument="spacing_xyz_mm", value=spacing)
@@ -113,6 +113,8 @@ class Grid:
         Raises:
             InputError: If the box is empty, stepped or leaves the grid.
         """
+        if len(box_zyx) != 3:
+            raise InputError("must be three slices", argument="box_zyx", value=box_zyx)
         starts, sizes = [], []
         for piece, size in zip(box_zyx, self.shape_zyx, strict=True):
             start, stop = piece.start or 0, size if piece.stop is None else piece.stop

@@ -17,3 +17,5 @@ STRUCTURES = "structures"
 PRESCRIPTION = "prescription_gy"
 # B 3 | mm | voxel spacing in array order
 SPACING = "spacing_zyx_mm"
+# B C | - | padding value of each channel
+FILL = "fill"

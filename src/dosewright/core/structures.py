@@ -1,7 +1,7 @@
 """TG-263 structure names and the role each plays.
 
-Names follow AAPM TG-263 (Mayo et al. 2018): targets start with PTV, CTV, GTV or ITV; laterality is a trailing `_L`/`_R`;
-helper structures made for planning start with `z` or end in a margin; the patient outline is `External`.
+Names follow AAPM TG-263 (Mayo et al. 2018): targets start with PTV, CTV, GTV or ITV; laterality is a trailing `_L` or
+`_R`; helper structures made for planning start with `z` or `Ring`; the patient outline is `External`.
 """
 
 import re
@@ -46,7 +46,7 @@ KNOWN: dict[str, KnownStructure] = {
     name: KnownStructure(name, role, group) for group, (role, names) in _GROUPS.items() for name in names
 }
 
-_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_.&~^+\-!]{0,63}$")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.&~^+\-!]{0,63}")
 _TARGET = re.compile(r"^(PTV|CTV|GTV|ITV)")
 _SIDES = {"_L": "_R", "_R": "_L"}
 
@@ -62,7 +62,7 @@ def role_of(name: str) -> Role:
     >>> role_of("PTV_High"), role_of("Parotid_L"), role_of("zRing")
     (<Role.TARGET: 'target'>, <Role.OAR: 'oar'>, <Role.HELPER: 'helper'>)
     """
-    if not _NAME.match(name):
+    if not _NAME.fullmatch(name):
         raise InputError(
             "must be a structure name: a letter, then letters, digits or _.&~^+-!", argument="name", value=name
         )

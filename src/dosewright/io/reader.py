@@ -27,6 +27,10 @@ class AbstractReader(ABC):
             CaseError: If the case is unknown or its files are broken; the message names the file.
         """
 
+    def fingerprint(self, case_id: str) -> str:
+        """Return a text that changes when the case's source changes; caches compare it before they trust an entry."""
+        return f"{type(self).__name__}:{case_id}"
+
     @final
     def __len__(self) -> int:
         return len(self.case_ids)

@@ -1,0 +1,117 @@
+"""Datasets and samplers whose every draw follows from seed, epoch and position: a resumed run sees what the first one saw."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Dataset, Sampler
+
+from dosewright.core import CaseError, InputError
+from dosewright.core.types import FloatVolume
+from dosewright.datasets.augmentation import Augmentation, apply
+from dosewright.datasets.channels import ChannelSet
+from dosewright.datasets.sample import Sample, make_sample, place_back, to_item
+from dosewright.io.reader import AbstractReader
+
+Index = tuple[int, int]  # case, draw
+
+
+class DoseDataset(Dataset[dict[str, object]]):
+    """Items of a reader's cases.
+
+    Args:
+        reader: Source of cases.
+        channels: Channels and structures.
+        multiple: Sizes are padded to multiples of this.
+        augmentation: None for none.
+        seed: Of the augmentation.
+        memory_gb: Samples kept in memory, at most; the rest is built anew each time.
+        need_dose: Whether a case without a dose is an error.
+    """
+
+    def __init__(
+        self,
+        reader: AbstractReader,
+        channels: ChannelSet,
+        multiple: int,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        memory_gb: float = 0.0,
+        need_dose: bool = True,
+    ) -> None:
+        self.reader, self.channels, self.multiple = reader, channels, multiple
+        self.augmentation, self.seed, self.need_dose = augmentation, seed, need_dose
+        self._budget = memory_gb * 1e9
+        self._kept: dict[int, Sample] = {}
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, index: int | Index) -> dict[str, object]:
+        """Return the item of a case, augmented as draw `index[1]` says."""
+        case_index, draw = index if isinstance(index, tuple) else (index, 0)
+        sample = self.sample(case_index)
+        if self.augmentation is not None:
+            rng = np.random.default_rng([self.seed, draw])
+            sample = apply(sample, self.augmentation.sample(rng), self.channels)
+        return to_item(sample, self.multiple)
+
+    def sample(self, case_index: int) -> Sample:
+        """Return the sample of a case without augmentation.
+
+        Raises:
+            CaseError: If the case cannot be read, or lacks the dose it needs.
+        """
+        if case_index in self._kept:
+            return self._kept[case_index]
+        case_id = self.reader.case_ids[case_index]
+        case = self.reader.read(case_id)
+        if self.need_dose and case.dose_gy is None:
+            raise CaseError("must have a dose to learn from", argument="case", value=case_id)
+        sample = make_sample(case, self.channels)
+        if sample.nbytes <= self._budget:
+            self._budget -= sample.nbytes
+            self._kept[case_index] = sample
+        return sample
+
+    def placed(self, case_index: int, dose_gy: FloatVolume) -> FloatVolume:
+        """Return a dose predicted on a case's item as a volume of the case's whole grid."""
+        case = self.reader.read(self.reader.case_ids[case_index])
+        return place_back(dose_gy, self.sample(case_index).box, case.grid)
+
+
+class EpochSampler(Sampler[Index]):
+    """Endless shuffles cut into epochs of a fixed number of samples, the same for a given seed and epoch.
+
+    Args:
+        cases: Number of cases.
+        samples_per_epoch: Samples of all ranks together; rounded up to a multiple of `world`.
+        seed: Of the shuffles.
+        rank: This process, of `world` processes.
+        world: Number of processes.
+
+    Raises:
+        InputError: If a count is not positive.
+    """
+
+    def __init__(self, cases: int, samples_per_epoch: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
+        if cases < 1 or samples_per_epoch < 1:
+            raise InputError("must be positive", argument="cases, samples_per_epoch", value=(cases, samples_per_epoch))
+        self.cases, self.seed, self.rank, self.world = cases, seed, rank, world
+        self.samples_per_epoch = -(-samples_per_epoch // world) * world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch the next iteration draws; called by the trainer."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.samples_per_epoch // self.world
+
+    def __iter__(self) -> Iterator[Index]:
+        first = self.epoch * self.samples_per_epoch
+        shuffles: dict[int, np.ndarray] = {}
+        for draw in range(first + self.rank, first + self.samples_per_epoch, self.world):
+            round_, place = divmod(draw, self.cases)
+            if round_ not in shuffles:
+                shuffles = {round_: np.random.default_rng([self.seed, 1, round_]).permutation(self.cases)}
+            yield int(shuffles[round_][place]), draw

@@ -1,0 +1,316 @@
+"""Photon plans with real physics: pyRadPlan's pencil-beam dose influence, and a small fluence optimisation on it.
+
+The dose per beamlet is pyRadPlan's SVD pencil beam (Bortfeld, Schlegel & Rhein 1993). The optimisation is penalties per
+voxel under x >= 0, solved by L-BFGS-B; it makes plausible plans quickly and is no treatment planning system.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy import ndimage, optimize, sparse
+
+from dosewright.core import DosewrightError, Grid, InputError, PatientCase
+from dosewright.core.types import FloatVolume, Mask, Triple
+
+DOSE_SPACING_MIN_MM = 5.0
+
+
+class MissingExtraError(DosewrightError, ImportError):
+    """A part of the package needs an optional dependency that is not installed."""
+
+
+@dataclass(frozen=True)
+class OarGoal:
+    """What an organ should be spared.
+
+    Args:
+        ceiling_gy: Dose above it is penalised quadratically, total Gy.
+        ceiling_weight: Of that penalty.
+        square_weight: Of the mean squared dose, which pulls the whole organ down.
+    """
+
+    ceiling_gy: float
+    ceiling_weight: float
+    square_weight: float
+
+
+# Ceilings below the usual limits (QUANTEC, Marks et al. 2010), so that optimised plans meet them.
+OAR_GOALS: dict[str, OarGoal] = {
+    "SpinalCord": OarGoal(38.0, 3.0, 0.01),
+    "Brainstem": OarGoal(46.0, 3.0, 0.01),
+    "Brain": OarGoal(50.0, 0.5, 0.005),
+    "Bone_Mandible": OarGoal(64.0, 0.5, 0.01),
+    "Larynx": OarGoal(42.0, 0.4, 0.03),
+    "Esophagus": OarGoal(40.0, 0.4, 0.03),
+    "Parotid_L": OarGoal(26.0, 0.2, 0.08),
+    "Parotid_R": OarGoal(26.0, 0.2, 0.08),
+    "Glnd_Submand_L": OarGoal(39.0, 0.1, 0.03),
+    "Glnd_Submand_R": OarGoal(39.0, 0.1, 0.03),
+    "Lung_L": OarGoal(20.0, 0.4, 0.06),
+    "Lung_R": OarGoal(20.0, 0.4, 0.06),
+    "Heart": OarGoal(30.0, 0.3, 0.05),
+}
+OTHER_GOAL = OarGoal(45.0, 0.2, 0.02)
+TARGET_WEIGHT, BODY_WEIGHT = 10.0, 6.0
+HOT_FRACTION = 1.02  # targets may be this much above prescription
+
+
+@dataclass(frozen=True)
+class PhotonInfluence:
+    """Dose influence of photon beamlets on the voxels of a dose grid.
+
+    Args:
+        matrix: Voxels of `grid` (raveled z, y, x) × beamlets, Gy per unit fluence.
+        grid: The dose grid.
+    """
+
+    matrix: sparse.csc_array
+    grid: Grid
+
+
+@dataclass(frozen=True)
+class VoxelPenalties:
+    """Weights and dose levels per voxel: Σ under (lower - d)₊² + over (d - upper)₊² + square d², all (voxels,)."""
+
+    lower_gy: Float[np.ndarray, " voxels"]
+    under: Float[np.ndarray, " voxels"]
+    upper_gy: Float[np.ndarray, " voxels"]
+    over: Float[np.ndarray, " voxels"]
+    square: Float[np.ndarray, " voxels"]
+
+    def value_and_gradient(self, dose_gy: Float[np.ndarray, " voxels"]) -> tuple[float, Float[np.ndarray, " voxels"]]:
+        """Return the penalty and its gradient with respect to dose."""
+        short = np.maximum(self.lower_gy - dose_gy, 0)
+        excess = np.maximum(dose_gy - self.upper_gy, 0)
+        value = self.under @ short**2 + self.over @ excess**2 + self.square @ dose_gy**2
+        return float(value), 2 * (self.over * excess - self.under * short + self.square * dose_gy)
+
+
+def optimise_photon_dose(
+    case: PatientCase,
+    *,
+    beamlet_mm: float = 10.0,
+    dose_spacing_mm: float | None = None,
+    lateral_cutoff_mm: float = 50.0,
+    iterations: int = 60,
+    rng: np.random.Generator | None = None,
+) -> FloatVolume:
+    """Return the total dose in Gy (float32, on the case's grid) of an optimised photon plan for the case's beams.
+
+    The fluence meets the prescriptions, spares the organs at risk and falls off around the targets; the dose is scaled so
+    that D95 of the highest target is its prescription, and is zero outside the body.
+
+    Args:
+        case: Patient with photon beams.
+        beamlet_mm: Edge of a beamlet at the isocentre.
+        dose_spacing_mm: Voxel size of the dose grid; None takes the case's own where that is 5 mm or more, else 5 mm.
+        lateral_cutoff_mm: Beamlets give dose up to this far from their axis.
+        iterations: Of the optimiser.
+        rng: Varies how much each organ is spared, as planners do; None spares all by the table.
+
+    Raises:
+        InputError: If an argument is out of range, or the case has no photon beams.
+        MissingExtraError: If pyRadPlan is not installed.
+    """
+    if int(iterations) != iterations or iterations < 1:
+        raise InputError("must be a positive integer", argument="iterations", value=iterations)
+    influence = photon_influence(
+        case, beamlet_mm=beamlet_mm, dose_spacing_mm=dose_spacing_mm, lateral_cutoff_mm=lateral_cutoff_mm
+    )
+    body = _on_grid(case.body, case.grid, influence.grid)
+    rows = np.flatnonzero(body)
+    dose = np.zeros(influence.grid.shape_zyx)
+    dose.flat[rows] = _optimise(influence.matrix[rows], voxel_penalties(case, influence.grid, rows, rng), int(iterations))
+    return _scaled(case, _interpolated(dose, body, influence.grid, case))
+
+
+def photon_influence(
+    case: PatientCase, *, beamlet_mm: float = 10.0, dose_spacing_mm: float | None = None, lateral_cutoff_mm: float = 50.0
+) -> PhotonInfluence:
+    """Return the dose influence matrix of a case's photon beams, by pyRadPlan's SVD pencil beam at 6 MV.
+
+    Raises:
+        InputError: If a length is not positive, or the case has no photon beams.
+        MissingExtraError: If pyRadPlan is not installed.
+    """
+    lengths = {"beamlet_mm": beamlet_mm, "lateral_cutoff_mm": lateral_cutoff_mm, "dose_spacing_mm": dose_spacing_mm}
+    for name, value in lengths.items():
+        if value is not None and not (np.isfinite(value) and value > 0):
+            raise InputError("must be a positive length in mm", argument=name, value=value)
+    modalities = {beam.modality for beam in case.beams}
+    if modalities != {"photon"}:
+        raise InputError("must hold photon beams only, at least one", argument="beams", value=case.beams)
+    if dose_spacing_mm is None:
+        x, y, z = (max(d, DOSE_SPACING_MIN_MM) for d in case.grid.spacing_xyz_mm)
+    else:
+        x = y = z = dose_spacing_mm
+    with _quiet():
+        return _pyradplan_influence(case, beamlet_mm, (x, y, z), lateral_cutoff_mm)
+
+
+def _pyradplan_influence(
+    case: PatientCase, beamlet_mm: float, spacing_xyz_mm: Triple, lateral_cutoff_mm: float
+) -> PhotonInfluence:
+    try:
+        import pyRadPlan as rad
+        import SimpleITK as sitk
+        from pyRadPlan.cst import StructureSet, create_voi
+        from pyRadPlan.ct import create_ct
+        from pyRadPlan.plan import PhotonPlan
+    except ImportError as error:
+        raise MissingExtraError(
+            f"dose calculation needs pyRadPlan ({error}); install it with: pip install 'dosewright[plans]'"
+        ) from error
+
+    image = sitk.GetImageFromArray(case.ct_hu.astype(np.float32))
+    image.SetSpacing(case.grid.spacing_xyz_mm)
+    image.SetOrigin(case.grid.origin_xyz_mm)
+    ct = create_ct(cube_hu=image)
+    target = np.logical_or.reduce([case.structures[name] for name in case.targets])
+    parts = (("External", "EXTERNAL", case.body), ("Targets", "TARGET", target))
+    structures = StructureSet(
+        vois=[create_voi(name=n, voi_type=t, mask=m.astype(np.uint8), ct_image=ct) for n, t, m in parts], ct_image=ct
+    )
+    dose_grid = ct.grid.resample(dict(zip("xyz", spacing_xyz_mm)))
+    plan = PhotonPlan(machine="Generic")
+    plan.prop_stf = {
+        "generator": "photonIMRT",
+        "gantry_angles": [beam.gantry_angle_deg for beam in case.beams],
+        "couch_angles": [beam.couch_angle_deg for beam in case.beams],
+        "bixel_width": beamlet_mm,
+    }
+    if case.isocenter_xyz_mm is not None:
+        plan.prop_stf["iso_center"] = np.tile(case.isocenter_xyz_mm, (len(case.beams), 1))
+    plan.prop_dose_calc = {"engine": "SVDPB", "dose_grid": dose_grid, "geometric_lateral_cutoff": lateral_cutoff_mm}
+    beams = rad.generate_stf(ct, structures, plan)
+    dij = rad.calc_dose_influence(ct, structures, beams, plan)
+    nx, ny, nz = (int(n) for n in dose_grid.dimensions)
+    x, y, z = (float(v) for v in dose_grid.origin)
+    return PhotonInfluence(
+        sparse.csc_array(dij.physical_dose.flat[0]), Grid((nz, ny, nx), spacing_xyz_mm, (x, y, z))
+    )
+
+
+def voxel_penalties(
+    case: PatientCase, grid: Grid, rows: np.ndarray, rng: np.random.Generator | None = None
+) -> VoxelPenalties:
+    """Return the penalties of a case on the voxels `rows` of a dose grid; each structure counts by its weight, not size.
+
+    Where targets overlap the higher prescription rules; outside targets the allowed dose falls with distance, by e every
+    25 mm towards a third of the prescription.
+    """
+    size = int(np.prod(grid.shape_zyx))
+    lower, under, over, square = (np.zeros(size) for _ in range(4))
+    upper = np.zeros(size)
+    for name in reversed(case.targets):
+        mask = _on_grid(case.structures[name], case.grid, grid)
+        dose = case.prescription_gy[name]
+        distance = ndimage.distance_transform_edt(~mask, sampling=grid.spacing_zyx_mm).ravel()
+        allowed = dose * (0.33 + 0.65 * np.exp(-np.maximum(distance - 2, 0) / 25))
+        upper = np.maximum(upper, allowed)
+        inside = mask.ravel()
+        lower[inside] = dose
+        upper[inside] = dose * HOT_FRACTION
+        under[inside] = over[inside] = TARGET_WEIGHT / max(inside.sum(), 1)
+    outside = np.isin(np.arange(size), rows) & (lower == 0)
+    over[outside] = BODY_WEIGHT / max(outside.sum(), 1)
+    for name in case.oars:
+        goal = _varied(OAR_GOALS.get(name, OTHER_GOAL), rng)
+        organ = _on_grid(case.structures[name], case.grid, grid).ravel() & (lower == 0)
+        if organ.any():
+            upper[organ] = np.minimum(upper[organ], goal.ceiling_gy)
+            over[organ] += goal.ceiling_weight / organ.sum()
+            square[organ] += goal.square_weight / organ.sum()
+    return VoxelPenalties(lower[rows], under[rows], upper[rows], over[rows], square[rows])
+
+
+def _varied(goal: OarGoal, rng: np.random.Generator | None) -> OarGoal:
+    if rng is None:
+        return goal
+    factor = float(np.exp(rng.normal(0, 0.5)))
+    return replace(goal, ceiling_weight=goal.ceiling_weight * factor, square_weight=goal.square_weight * factor)
+
+
+def _optimise(
+    matrix: sparse.csc_array, penalties: VoxelPenalties, iterations: int
+) -> Float[np.ndarray, " voxels"]:
+    """Return the dose of the best non-negative fluence found, started from equal fluence at the targets' mean dose."""
+    forward, back = _torch_csr(sparse.csr_array(matrix)), _torch_csr(sparse.csr_array(matrix.T))
+
+    def product(operator: torch.Tensor, vector: np.ndarray) -> np.ndarray:
+        return (operator @ torch.from_numpy(vector.astype(np.float32))).numpy().astype(np.float64)
+
+    flat = product(forward, np.ones(matrix.shape[1]))
+    goal = penalties.lower_gy > 0
+    unit = float(penalties.lower_gy[goal].mean() / flat[goal].mean())
+
+    def value_and_gradient(fluence: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = penalties.value_and_gradient(unit * product(forward, fluence))
+        return value, unit * product(back, slope)
+
+    found = optimize.minimize(
+        value_and_gradient,
+        np.ones(matrix.shape[1]),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, None)] * matrix.shape[1],
+        options={"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 10},
+    )
+    return unit * product(forward, found.x)
+
+
+def _torch_csr(matrix: sparse.csr_array) -> torch.Tensor:
+    """Return the matrix for torch, float32 with 32-bit indices: three times as fast as scipy's product."""
+    parts = (matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data.astype(np.float32))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(*(torch.from_numpy(p) for p in parts), size=matrix.shape)
+
+
+def _on_grid(mask: Mask, source: Grid, grid: Grid) -> Mask:
+    """Return a mask at another grid's voxel centres (nearest voxel)."""
+    if source.is_close(grid):
+        return np.asarray(mask)
+    return ndimage.map_coordinates(mask.astype(np.uint8), _indices(source, grid), order=0, mode="constant") > 0
+
+
+def _interpolated(dose_gy: FloatVolume, body: Mask, grid: Grid, case: PatientCase) -> FloatVolume:
+    """Return the dose on the case's grid, interpolated from voxels inside the body only, zero outside."""
+    if not grid.is_close(case.grid):
+        at = _indices(grid, case.grid)
+        share = ndimage.map_coordinates(body.astype(np.float64), at, order=1, mode="nearest")
+        dose_gy = ndimage.map_coordinates(dose_gy, at, order=1, mode="nearest") / np.maximum(share, 0.05)
+    return np.where(case.body, np.maximum(dose_gy, 0), 0).astype(np.float32)
+
+
+def _indices(source: Grid, grid: Grid) -> Float[np.ndarray, "3 z y x"]:
+    """Return fractional indices on `source` of the voxel centres of `grid`."""
+    axes = [(grid.axis_mm(a) - source.origin_xyz_mm[i]) / source.spacing_xyz_mm[i] for i, a in enumerate("xyz")]
+    return np.stack(np.meshgrid(*axes[::-1], indexing="ij"))
+
+
+def _scaled(case: PatientCase, dose_gy: FloatVolume) -> FloatVolume:
+    """Return the dose scaled so that D95 of the highest target is its prescription."""
+    top = case.targets[0]
+    d95 = float(np.quantile(dose_gy[case.structures[top]], 0.05))
+    if d95 <= 0:
+        raise InputError("cannot be reached by the beams: D95 is 0 Gy", argument=top, value=d95)
+    return (dose_gy * (case.prescription_gy[top] / d95)).astype(np.float32)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep pyRadPlan's progress logging out of ours."""
+    logger = logging.getLogger("pyRadPlan")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

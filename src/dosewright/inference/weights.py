@@ -1,0 +1,128 @@
+"""Loading trained nets: safetensors written by training, and Lightning checkpoints."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from dosewright.core import CheckpointError
+from dosewright.datasets.channels import ChannelSet
+
+DEFAULT_WEIGHTS = "openkbp_direct.safetensors"
+_OURS = "dosewright."
+
+
+@dataclass(frozen=True)
+class Model:
+    """A net in evaluation mode with the channels it was trained on."""
+
+    net: nn.Module
+    channels: ChannelSet
+    dose_scale_gy: float
+    path: Path
+
+    @property
+    def stride(self) -> int:
+        """Sizes must be multiples of this."""
+        return int(getattr(self.net, "stride", 1))
+
+
+def default_weights() -> Path:
+    """Return the file of the weights that ship with the package."""
+    return Path(str(files("dosewright") / "weights" / DEFAULT_WEIGHTS))
+
+
+def load_model(path: str | Path) -> Model:
+    """Return the net of a weights file (`.safetensors`) or a Lightning checkpoint (`.ckpt`), ready to predict.
+
+    Nothing in the file is executed: tensors and plain data only, and configurations name classes of this package only.
+
+    Raises:
+        CheckpointError: If the file is missing, broken, not ours, or its weights do not fit its own configuration.
+    """
+    path = Path(path).expanduser()
+    description, tensors = _read(path)
+    for key in ("model", "channels", "dose_scale_gy"):
+        if key not in description:
+            raise CheckpointError("must describe its configuration", argument=key, value=sorted(description), path=path)
+    _refuse_foreign_targets(description, path)
+    try:
+        channels = instantiate(description["channels"], _convert_="all")
+        net = instantiate(description["model"], in_channels=len(channels))
+    except Exception as error:
+        raise CheckpointError(
+            "must hold a configuration this version can build", argument="model", value=str(error), path=path
+        ) from error
+    _load(net, tensors, path)
+    return Model(net.eval(), channels, float(description["dose_scale_gy"]), path)
+
+
+def load_into(net: nn.Module, path: str | Path) -> None:
+    """Load a file's weights into a net of the same shape (fine-tuning).
+
+    Raises:
+        CheckpointError: If the file cannot be read or its weights are of another net.
+    """
+    _load(net, _read(Path(path).expanduser())[1], Path(path))
+
+
+def _read(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise CheckpointError("must exist", argument="checkpoint", value="no such file", path=path)
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_lightning(path)
+
+
+def _read_safetensors(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, "pt") as stream:
+            metadata = stream.metadata() or {}
+            tensors = {name: stream.get_tensor(name).float() for name in stream.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError("must be a whole safetensors file", argument="file", value=str(error), path=path) from error
+    try:
+        return json.loads(metadata["dosewright"]), tensors
+    except (KeyError, ValueError):
+        raise CheckpointError(
+            "must carry the metadata key `dosewright`", argument="metadata", value=sorted(metadata), path=path
+        ) from None
+
+
+def _read_lightning(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        weights = checkpoint["state_dict"]
+        description = checkpoint["hyper_parameters"]
+    except Exception as error:
+        raise CheckpointError(
+            "must be a whole training checkpoint of plain data", argument="file", value=str(error), path=path
+        ) from error
+    return description, {name[4:]: tensor for name, tensor in weights.items() if name.startswith("net.")}
+
+
+def _refuse_foreign_targets(node: Any, path: Path) -> None:
+    if isinstance(node, Mapping):
+        target = node.get("_target_")
+        if target is not None and not (isinstance(target, str) and target.startswith(_OURS)):
+            raise CheckpointError(f"must name a class of {_OURS[:-1]}", argument="_target_", value=target, path=path)
+        for key, value in node.items():
+            if key not in ("loss", "optimizer", "scheduler"):  # not built for prediction
+                _refuse_foreign_targets(value, path)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            _refuse_foreign_targets(value, path)
+
+
+def _load(net: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(
+            "must fit the configured net (another configuration?)", argument="weights", value=str(error), path=path
+        ) from error

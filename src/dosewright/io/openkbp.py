@@ -1,0 +1,185 @@
+"""OpenKBP patients as published: sparse CSV in `provided-data/{train,validation,test}-pats/pt_N/`.
+
+Facts (Babier et al. 2021 and measured on the data): dose is total Gy in 35 fractions of nine coplanar 6 MV beams at
+0, 40, …, 320°; prescriptions are 70/63/56 Gy to PTV70/63/56, which do not overlap; CT is stored as HU + 1000, zero outside
+the patient; the possible dose mask is about one voxel tighter than the skin.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from dosewright.core import Beam, CaseError, Grid, PatientCase
+from dosewright.core.types import Mask, Volume
+from dosewright.io import openkbp_csv
+from dosewright.io.reader import AbstractReader
+
+TARGETS: Mapping[str, tuple[str, float]] = {
+    "PTV70": ("PTV_High", 70.0),
+    "PTV63": ("PTV_Mid", 63.0),
+    "PTV56": ("PTV_Low", 56.0),
+}
+OARS: Mapping[str, str] = {
+    "Brainstem": "Brainstem",
+    "SpinalCord": "SpinalCord",
+    "RightParotid": "Parotid_R",
+    "LeftParotid": "Parotid_L",
+    "Esophagus": "Esophagus",
+    "Larynx": "Larynx",
+    "Mandible": "Bone_Mandible",
+}
+BEAMS = tuple(Beam(float(angle)) for angle in range(0, 360, 40))
+SPLITS = ("train", "validation", "test")
+HU_OFFSET = 1000.0
+CT_MAX = 4095.0
+TISSUE_VALUE = 300.0  # CT value (HU + 1000) above which a neighbour of the dose mask is skin
+
+_OTHER_FILES = {"ct", "dose", "possible_dose_mask", "voxel_dimensions"}
+_PATIENT = re.compile(r"^pt_(\d+)$")
+
+
+class OpenKBPReader(AbstractReader):
+    """Patients of one split of OpenKBP, ordered by number.
+
+    Args:
+        root: Folder that holds `provided-data/`.
+        split: "train", "validation" or "test".
+        require_dose: Whether a patient without `dose.csv` is an error; None means yes for training only.
+
+    Raises:
+        CaseError: If the folder is missing or empty, or a patient appears twice (in this split or in another one).
+    """
+
+    def __init__(self, root: str | Path, split: str = "train", require_dose: bool | None = None) -> None:
+        if split not in SPLITS:
+            raise CaseError(f"must be one of {SPLITS}", argument="split", value=split)
+        self.root, self.split = Path(root).expanduser(), split
+        self.require_dose = split == "train" if require_dose is None else require_dose
+        folder = self._folder(split)
+        if not folder.is_dir():
+            raise CaseError(
+                f"must hold provided-data/{split}-pats", argument="data.root", value="no such folder", path=folder
+            )
+        self._case_ids = _patients(folder)
+        if not self._case_ids:
+            raise CaseError("must hold folders named pt_N", argument="data.root", value="none", path=folder)
+        self._refuse_leaks()
+
+    @property
+    def case_ids(self) -> Sequence[str]:
+        """Patients as `pt_N`, by number."""
+        return self._case_ids
+
+    def read(self, case_id: str) -> PatientCase:
+        """Return one patient; see `AbstractReader.read`."""
+        if case_id not in self._case_ids:
+            raise CaseError(f"must be a patient of {self._folder(self.split)}", argument="case_id", value=case_id)
+        folder = self._folder(self.split) / case_id
+        try:
+            return self._build(case_id, folder)
+        except CaseError as error:
+            if error.path is not None:
+                raise
+            raise CaseError(str(error), path=folder) from error
+
+    def fingerprint(self, case_id: str) -> str:
+        """Return the names, sizes and modification times of the patient's files."""
+        files = sorted((self._folder(self.split) / case_id).glob("*.csv"))
+        return ";".join(f"{p.stem}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files)
+
+    def _build(self, case_id: str, folder: Path) -> PatientCase:
+        spacing = openkbp_csv.read_voxel_dimensions(folder / "voxel_dimensions.csv")
+        structures = _read_structures(folder)
+        dose_mask = _read_mask(folder / "possible_dose_mask.csv")
+        stored_ct = _read_volume(folder / "ct.csv", np.float32)
+        if stored_ct.min() < 0:
+            raise CaseError("must not be negative", argument="ct", value=float(stored_ct.min()), path=folder / "ct.csv")
+        return PatientCase(
+            case_id=case_id,
+            grid=Grid(openkbp_csv.SHAPE, (spacing[1], spacing[0], spacing[2])),
+            ct_hu=np.round(np.clip(stored_ct, 0, CT_MAX) - HU_OFFSET).astype(np.int16),
+            body=_body(dose_mask, stored_ct),
+            structures=structures,
+            prescription_gy={name: gy for name, gy in TARGETS.values() if name in structures},
+            beams=BEAMS,
+            dose_gy=self._read_dose(folder / "dose.csv"),
+            dose_mask=dose_mask,
+        )
+
+    def _read_dose(self, path: Path) -> Volume | None:
+        if not path.exists() and not self.require_dose:
+            return None
+        dose_gy = _read_volume(path, np.float32)
+        if dose_gy.min() < 0:
+            raise CaseError("must not be negative", argument="dose", value=float(dose_gy.min()), path=path)
+        return dose_gy
+
+    def _folder(self, split: str) -> Path:
+        return self.root / "provided-data" / f"{split}-pats"
+
+    def _refuse_leaks(self) -> None:
+        for other in SPLITS:
+            folder = self._folder(other)
+            if other != self.split and folder.is_dir():
+                shared = sorted(set(self._case_ids) & set(_patients(folder)))
+                if shared:
+                    raise CaseError(
+                        f"must not appear in both {self.split} and {other}",
+                        argument="patient",
+                        value=shared,
+                        path=folder,
+                    )
+
+
+def _patients(folder: Path) -> list[str]:
+    by_number: dict[int, str] = {}
+    for path in sorted(folder.iterdir()):
+        match = _PATIENT.match(path.name)
+        if not match or not path.is_dir():
+            continue
+        number = int(match[1])
+        if number in by_number:
+            raise CaseError("must be unique", argument="patient id", value=(by_number[number], path.name), path=folder)
+        by_number[number] = path.name
+    return [by_number[number] for number in sorted(by_number)]
+
+
+def _read_structures(folder: Path) -> dict[str, Mask]:
+    names = {**{k: v[0] for k, v in TARGETS.items()}, **OARS}
+    found = {path.stem for path in folder.glob("*.csv") if not path.name.startswith(".")} - _OTHER_FILES
+    unknown = sorted(found - set(names))
+    if unknown:
+        raise CaseError(
+            f"must be one of {sorted(names)}",
+            argument="structure file",
+            value=unknown,
+            path=folder / f"{unknown[0]}.csv",
+        )
+    if not found & set(TARGETS):
+        raise CaseError(
+            "must include a target (PTV70, PTV63, PTV56)", argument="structures", value=sorted(found), path=folder
+        )
+    return {names[stem]: _read_mask(folder / f"{stem}.csv") for stem in names if stem in found}
+
+
+def _read_mask(path: Path) -> Mask:
+    flat = np.zeros(np.prod(openkbp_csv.SHAPE), bool)
+    flat[openkbp_csv.read_mask_indices(path)] = True
+    return np.ascontiguousarray(openkbp_csv.to_lps(flat.reshape(openkbp_csv.SHAPE)))
+
+
+def _read_volume(path: Path, dtype: type[np.floating]) -> Volume:
+    indices, values = openkbp_csv.read_values(path)
+    flat = np.zeros(np.prod(openkbp_csv.SHAPE), dtype)
+    flat[indices] = values
+    return np.ascontiguousarray(openkbp_csv.to_lps(flat.reshape(openkbp_csv.SHAPE)))
+
+
+def _body(dose_mask: Mask, stored_ct: Volume) -> Mask:
+    """Return the dose mask grown by its in-plane neighbours that are tissue: the patient up to the skin."""
+    in_plane = np.zeros((3, 3, 3), bool)
+    in_plane[1] = True
+    return dose_mask | (ndimage.binary_dilation(dose_mask, in_plane) & (stored_ct > TISSUE_VALUE))

@@ -1,0 +1,94 @@
+"""`dosewright evaluate`: score predictions, write tables, figures and a report."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import track
+
+from dosewright.core import CaseError, InputError, PatientCase
+from dosewright.core.files import atomic_path
+from dosewright.core.types import FloatVolume
+from dosewright.dose.figures import draw_dvh, draw_slices
+from dosewright.jobs.evaluation import CaseResult, evaluate
+from dosewright.jobs.evaluation_report import write_report
+from dosewright.jobs.evaluation_tables import print_tables, summary, write_tables
+
+DPI = 100
+
+
+def run(cfg: DictConfig) -> dict[str, Any]:
+    """Score the predictions of a set of cases and return what metrics.json holds.
+
+    Args:
+        cfg: conf/evaluate.yaml; `plots` is how many cases get figures, or "all".
+
+    Raises:
+        CaseError: If predictions are missing and may not be, none can be scored, or some failed; in the last case the
+            results of the others are on disk.
+        InputError: If `plots` is neither a number nor "all".
+    """
+    folder, console = Path(cfg.out), Console()
+    pictures = _Pictures(folder / "plots", _limit(cfg.plots))
+    evaluation = evaluate(
+        instantiate(cfg.data.reader),
+        cfg.predictions,
+        allow_missing=cfg.allow_missing,
+        on_scored=pictures.draw,
+        track=_progress,
+    )
+    write_tables(evaluation, folder)
+    report = write_report(evaluation, pictures.files, folder / "report.html", source=str(cfg.predictions))
+    print_tables(evaluation, console)
+    console.print(f"Report: {report}", markup=False, highlight=False)
+    if evaluation.failed:
+        raise CaseError(
+            f"must all be readable; {len(evaluation.failed)} failed: {', '.join(evaluation.failed)} "
+            f"(reasons above; the other {len(evaluation.results)} are scored in {folder})",
+            argument="predictions",
+            path=cfg.predictions,
+        )
+    return summary(evaluation)
+
+
+class _Pictures:
+    """Draws the DVH and the slices of the first cases, and remembers the files.
+
+    Args:
+        folder: Where the PNG files go.
+        limit: How many cases are drawn; None means all.
+    """
+
+    def __init__(self, folder: Path, limit: int | None) -> None:
+        self.folder, self.limit = folder, limit
+        self.files: dict[str, list[Path]] = {}
+
+    def draw(self, case: PatientCase, predicted_gy: FloatVolume, result: CaseResult) -> None:
+        """Draw one case, unless enough are drawn."""
+        if case.dose_gy is None or (self.limit is not None and len(self.files) >= self.limit):
+            return
+        figures = {
+            "dvh": draw_dvh(case, {"predicted": predicted_gy, "reference": case.dose_gy}),
+            "slices": draw_slices(case, predicted_gy, case.dose_gy),
+        }
+        self.files[result.case_id] = []
+        for name, figure in figures.items():
+            path = self.folder / f"{result.case_id}_{name}.png"
+            with atomic_path(path) as temporary:
+                figure.savefig(temporary, format="png", dpi=DPI)
+            self.files[result.case_id].append(path)
+
+
+def _limit(plots: object) -> int | None:
+    if plots == "all":
+        return None
+    if isinstance(plots, bool) or not isinstance(plots, int) or plots < 0:
+        raise InputError('must be a number of cases, zero or more, or "all"', argument="plots", value=plots)
+    return plots
+
+
+def _progress(case_ids: Sequence[str]) -> Iterable[str]:
+    return track(case_ids, description="Scoring", console=Console(stderr=True))

@@ -1,0 +1,195 @@
+"""Scores of predicted doses against reference doses, case by case and for a cohort."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dosewright.core import CaseError, InputError, PatientCase
+from dosewright.core.types import FloatVolume
+from dosewright.dose.openkbp import CohortScore, PatientScore, cohort_score, dose_score, dvh_metrics
+from dosewright.dose.table import index_table
+from dosewright.io.predictions import list_predictions, read_prediction
+from dosewright.io.reader import AbstractReader
+
+OUTSIDE_GY = 0.1  # less outside the dose mask is noise, not worth a warning
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of one structure, reference against prediction.
+
+    Args:
+        structure: TG-263 name.
+        metric: "D_95", "HI"…
+        unit: "Gy", "%", "cc" or "".
+        reference: Value of the reference dose.
+        predicted: Value of the predicted dose.
+    """
+
+    structure: str
+    metric: str
+    unit: str
+    reference: float
+    predicted: float
+
+    @property
+    def difference(self) -> float:
+        """Predicted − reference."""
+        return self.predicted - self.reference
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What one prediction scored.
+
+    Args:
+        case_id: The case.
+        score: Its part of the cohort scores.
+        dvh_metrics: OpenKBP's DVH metrics, which the DVH score averages.
+        indices: The planner's indices (D95, V95%, HI…).
+        outside_voxels: Voxels with more than 0.1 Gy outside the mask where dose is possible.
+    """
+
+    case_id: str
+    score: PatientScore
+    dvh_metrics: tuple[Comparison, ...]
+    indices: tuple[Comparison, ...]
+    outside_voxels: int
+
+    @property
+    def dose_score_gy(self) -> float:
+        """Mean absolute difference inside the dose mask, Gy."""
+        return self.score.dose_score_gy
+
+    @property
+    def dvh_score_gy(self) -> float:
+        """Mean absolute difference of this case's DVH metrics, Gy."""
+        return float(np.mean(list(self.score.dvh_differences_gy.values())))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a cohort of predictions scored, and what could not be scored.
+
+    Args:
+        results: Scored cases, in the reader's order.
+        without_reference: Cases that have no reference dose.
+        missing: Cases without prediction.
+        failed: Case → why its prediction (or the case itself) could not be used.
+        unused: Predictions for cases that are not in the set.
+    """
+
+    results: tuple[CaseResult, ...]
+    without_reference: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+
+    @property
+    def score(self) -> CohortScore:
+        """The challenge scores over all scored cases; DVH differences are pooled, as the challenge does."""
+        return cohort_score([result.score for result in self.results])
+
+
+OnScored = Callable[[PatientCase, FloatVolume, CaseResult], None]
+Track = Callable[[Sequence[str]], Iterable[str]]
+
+
+def evaluate_case(case: PatientCase, predicted_gy: FloatVolume) -> CaseResult:
+    """Return the scores of one prediction.
+
+    Args:
+        case: A case with its reference dose.
+        predicted_gy: Predicted total dose in Gy on the case's grid.
+
+    Raises:
+        CaseError: If the case has no reference dose.
+        GridMismatchError: If the prediction has another shape.
+        InputError: If the prediction is not finite.
+    """
+    if case.dose_gy is None:
+        raise CaseError("must have a reference dose", argument=case.case_id, value=None)
+    mm3 = case.grid.voxel_volume_mm3
+    reference = dvh_metrics(case.dose_gy, case.structures, mm3)
+    predicted = dvh_metrics(predicted_gy, case.structures, mm3)
+    metrics = tuple(Comparison(*key, "Gy", reference[key], predicted[key]) for key in reference)
+    differences = {(item.structure, item.metric): abs(item.difference) for item in metrics}
+    return CaseResult(
+        case_id=case.case_id,
+        score=PatientScore(dose_score(predicted_gy, case.dose_gy, case.scored_mask), differences),
+        dvh_metrics=metrics,
+        indices=_compare_indices(case, predicted_gy),
+        outside_voxels=int(np.count_nonzero((predicted_gy > OUTSIDE_GY) & ~case.scored_mask)),
+    )
+
+
+def evaluate(
+    reader: AbstractReader,
+    predictions: str | Path,
+    *,
+    allow_missing: bool = False,
+    on_scored: OnScored | None = None,
+    track: Track = iter,
+) -> Evaluation:
+    """Return the scores of all predictions for the cases of a reader, one case in memory at a time.
+
+    A broken prediction costs only its own case: it is named under `failed`.
+
+    Args:
+        reader: Cases with reference doses.
+        predictions: Folder of `.npz` or `.csv` files, or a zip of `pt_N.csv`.
+        allow_missing: Whether cases without prediction are left out instead of refused.
+        on_scored: Called with the case, its prediction and its result, while they are in memory.
+        track: Wraps the case ids, for a progress bar.
+
+    Raises:
+        CaseError: If predictions are missing and may not be, or no case at all could be scored.
+    """
+    available, wanted = set(list_predictions(predictions)), tuple(reader.case_ids)
+    missing = tuple(case_id for case_id in wanted if case_id not in available)
+    if missing and not allow_missing:
+        raise CaseError(
+            f"must hold a prediction for each of the {len(wanted)} cases (or set allow_missing=true); "
+            f"{len(missing)} missing: {', '.join(missing)}",
+            argument="predictions",
+            path=predictions,
+        )
+    results, without_reference, failed = [], [], {}
+    for case_id in track([case_id for case_id in wanted if case_id in available]):
+        try:
+            result = _evaluate_one(reader.read(case_id), predictions, on_scored)
+        except InputError as error:
+            failed[case_id] = str(error)
+            continue
+        if result is None:
+            without_reference.append(case_id)
+        else:
+            results.append(result)
+    if not results:
+        raise CaseError(_nothing_scored(without_reference, failed), argument="predictions", path=predictions)
+    unused = tuple(sorted(available - set(wanted)))
+    return Evaluation(tuple(results), tuple(without_reference), missing, failed, unused)
+
+
+def _evaluate_one(case: PatientCase, predictions: str | Path, on_scored: OnScored | None) -> CaseResult | None:
+    if case.dose_gy is None:
+        return None
+    predicted_gy = read_prediction(predictions, case)
+    result = evaluate_case(case, predicted_gy)
+    if on_scored is not None:
+        on_scored(case, predicted_gy, result)
+    return result
+
+
+def _compare_indices(case: PatientCase, predicted_gy: FloatVolume) -> tuple[Comparison, ...]:
+    pairs = zip(index_table(case), index_table(case, predicted_gy), strict=True)
+    return tuple(Comparison(r.structure, r.name, r.unit, r.value, p.value) for r, p in pairs)
+
+
+def _nothing_scored(without_reference: Sequence[str], failed: Mapping[str, str]) -> str:
+    reasons = [f"{len(without_reference)} cases have no reference dose"] if without_reference else []
+    reasons += [f"{case_id}: {reason}" for case_id, reason in failed.items()]
+    listed = "".join(f"\n  {reason}" for reason in reasons)
+    return "must include one that can be scored" + (listed or "; the set holds no prediction")

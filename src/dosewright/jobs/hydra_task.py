@@ -1,0 +1,99 @@
+"""What stands between Hydra and a job: resolvers, resumable sweeps, and errors told in one line."""
+
+import hashlib
+import importlib
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from dosewright.core import DosewrightError
+from dosewright.core.files import atomic_write
+
+log = logging.getLogger(__name__)
+FINISHED = "finished.json"
+MAX_NAME = 120
+
+
+def register_resolvers() -> None:
+    """Make `${run_name:…}` known to OmegaConf."""
+    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+
+
+def run_name(overrides: str) -> str:
+    """Return a folder name for a sweep's run: its overrides, shortened by a hash when long.
+
+    >>> run_name("model=c3d,seed=1")
+    'model=c3d,seed=1'
+    >>> run_name("experiment/ablation=x,out=a/b")
+    'experiment.ablation=x,out=a.b'
+    """
+    safe = "".join(c if c.isalnum() or c in "=,._+-" else "." for c in overrides) or "defaults"
+    if len(safe) <= MAX_NAME:
+        return safe
+    return f"{safe[: MAX_NAME - 11]}-{hashlib.sha1(safe.encode()).hexdigest()[:10]}"
+
+
+class Task:
+    """A job as Hydra calls it; picklable by name, so that launchers can send it to other processes.
+
+    A run of a sweep leaves `finished.json` with a hash of its configuration and its result; started again, it is not run
+    again. A `DosewrightError` ends a single run with its message and exit code 1, without a traceback.
+    """
+
+    def __init__(self, job: str) -> None:
+        self.job = job
+        self.__name__ = job
+        self.__module__ = f"dosewright.jobs.{job}"
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        """Run the job."""
+        register_resolvers()
+        hydra = HydraConfig.get()
+        if hydra.mode is not RunMode.MULTIRUN:
+            return self._run_or_exit(cfg)
+        folder = Path(hydra.runtime.output_dir)
+        done = finished_result(folder, cfg)
+        if done is not None:
+            log.info("%s: finished before, not run again", folder)
+            return done["result"]
+        result = self._run(cfg)
+        mark_finished(folder, cfg, result)
+        return result
+
+    def _run(self, cfg: DictConfig) -> Any:
+        return importlib.import_module(f"dosewright.jobs.{self.job}").run(cfg)
+
+    def _run_or_exit(self, cfg: DictConfig) -> Any:
+        try:
+            return self._run(cfg)
+        except DosewrightError as error:
+            log.debug("traceback", exc_info=True)
+            print(f"dosewright {self.job}: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
+
+
+def finished_result(folder: Path, cfg: DictConfig) -> dict[str, Any] | None:
+    """Return what `mark_finished` stored for this very configuration, or None."""
+    try:
+        stored = json.loads((folder / FINISHED).read_text())
+    except (OSError, ValueError):
+        return None
+    return stored if stored.get("config") == config_hash(cfg) else None
+
+
+def mark_finished(folder: Path, cfg: DictConfig, result: Any) -> None:
+    """Remember a run's result beside its files."""
+    plain = result if isinstance(result, int | float | str | bool | dict | list) else None
+    atomic_write(folder / FINISHED, json.dumps({"config": config_hash(cfg), "result": plain}, indent=1))
+
+
+def config_hash(cfg: DictConfig) -> str:
+    """Return a hash of a resolved configuration, apart from where it writes."""
+    content = {k: v for k, v in OmegaConf.to_container(cfg, resolve=True).items() if k != "out"}  # type: ignore[union-attr]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,117 @@
+"""The Lightning module: a net, a loss, and the OpenKBP scores on validation cases."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dosewright.core import CheckpointError, keys, role_of
+from dosewright.core.structures import Role
+from dosewright.datasets.channels import ChannelSet
+from dosewright.dose.openkbp import dose_score, dvh_differences
+
+Batch = Mapping[str, Any]
+
+
+class DoseModule(pl.LightningModule):
+    """Trains a net to predict dose divided by `dose_scale_gy`.
+
+    All arguments are plain data, so that a checkpoint carries them and `predict` rebuilds the net from it alone.
+
+    Args:
+        model: Hydra node of the net; receives `in_channels`.
+        channels: Hydra node of the `ChannelSet`.
+        loss: Hydra node of the loss.
+        optimizer: Hydra node, partial; receives the parameters.
+        scheduler: Hydra node of a partial learning-rate scheduler stepped once per batch, or None; receives the optimiser
+            and, where its node holds the key, `total_steps`.
+        dose_scale_gy: Dose that the net calls 1.
+        channels_last: Keep volumes in channels-last memory order.
+    """
+
+    def __init__(
+        self,
+        model: dict[str, Any],
+        channels: dict[str, Any],
+        loss: dict[str, Any],
+        optimizer: dict[str, Any],
+        scheduler: dict[str, Any] | None = None,
+        dose_scale_gy: float = 70.0,
+        channels_last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.channels: ChannelSet = instantiate(channels, _convert_="all")
+        self.net: nn.Module = instantiate(model, in_channels=len(self.channels))
+        self.loss: nn.Module = instantiate(loss)
+        self.dose_scale_gy = dose_scale_gy
+        if channels_last:
+            self.net = self.net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    def forward(self, image: Float[Tensor, "b c z y x"]) -> Float[Tensor, "b 1 z y x"]:
+        """Return the predicted dose in Gy (not clamped, not masked)."""
+        output = self.net(image)
+        return self._gy(output[0] if isinstance(output, tuple) else output)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Return the loss of a batch."""
+        outputs = self.net(batch[keys.IMAGE])
+        gy = tuple(self._gy(o) for o in outputs) if isinstance(outputs, tuple) else self._gy(outputs)
+        loss = self.loss(gy, batch)
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch[keys.CASE_ID]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> Float[Tensor, "b 1 z y x"]:
+        """Log the OpenKBP scores of a batch; return its dose in Gy, clamped and masked."""
+        dose_gy = self(batch[keys.IMAGE]).clamp_min(0.0) * batch[keys.DOSE_MASK]
+        scores = [self._scores(batch, dose_gy, i) for i in range(len(dose_gy))]
+        size = len(scores)
+        self.log("val/dose_score", sum(s[0] for s in scores) / size, prog_bar=True, batch_size=size, sync_dist=True)
+        gaps = [gap for s in scores for gap in s[1]]
+        if gaps:
+            self.log("val/dvh_score", sum(gaps) / len(gaps), prog_bar=True, batch_size=len(gaps), sync_dist=True)
+        return dose_gy
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser, with its scheduler where one is configured."""
+        optimizer = instantiate(self.hparams["optimizer"])(self.net.parameters())
+        node = self.hparams["scheduler"]
+        if node is None:
+            return optimizer
+        extra = {"total_steps": int(self.trainer.estimated_stepping_batches)} if "total_steps" in node else {}
+        scheduler = instantiate(node, **extra)(optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint whose net or channels differ from this module's.
+
+        Raises:
+            CheckpointError: Naming the first difference.
+        """
+        theirs = checkpoint.get("hyper_parameters", {})
+        for key in ("model", "channels", "dose_scale_gy"):
+            if key in theirs and theirs[key] != self.hparams[key]:
+                raise CheckpointError(
+                    f"must be the one the checkpoint was trained with ({theirs[key]})", argument=key, value=self.hparams[key]
+                )
+
+    def _gy(self, output: Tensor) -> Tensor:
+        return output.float() * self.dose_scale_gy
+
+    def _scores(self, batch: Batch, dose_gy: Tensor, i: int) -> tuple[float, list[float]]:
+        """Return the dose score and all DVH differences of one case of a batch."""
+        predicted, reference = (d[i, 0].float().cpu().numpy() for d in (dose_gy, batch[keys.DOSE]))
+        mask = batch[keys.DOSE_MASK][i, 0].cpu().numpy()
+        masks = batch[keys.STRUCTURES][i].cpu().numpy()
+        present = {n: m for n, m in zip(self.channels.structures, masks, strict=True) if m.any() and _scored(n)}
+        volume_mm3 = float(batch[keys.SPACING][i].prod())
+        gaps = dvh_differences(predicted, reference, present, volume_mm3)
+        return dose_score(predicted, reference, mask), list(gaps.values())
+
+
+def _scored(name: str) -> bool:
+    return role_of(name) in (Role.TARGET, Role.OAR)
