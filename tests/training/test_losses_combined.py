@@ -14,7 +14,7 @@ def test_sum_is_the_weighted_sum_and_remembers_its_parts():
     total = WeightedSum(losses, {"moment": 0.25, "l1": 2.0, "dvh": 0.0})
     parts = {name: float(loss(dose.detach(), batch)) for name, loss in losses.items()}
     value = total(dose, batch)
-    assert float(value) == pytest.approx(2 * parts["l1"] + 0.25 * parts["moment"], rel=1e-12)
+    assert float(value.detach()) == pytest.approx(2 * parts["l1"] + 0.25 * parts["moment"], rel=1e-12)
     assert {name: float(part) for name, part in total.last_parts.items()} == pytest.approx(parts, rel=1e-12)
     assert not any(part.requires_grad for part in total.last_parts.values())
     assert value.requires_grad

@@ -18,6 +18,7 @@ from scipy import ndimage, optimize, sparse
 from dosewright.core import DosewrightError, Grid, InputError, PatientCase
 from dosewright.core.types import FloatVolume, Mask, Triple
 
+PLAN_VERSION = 1  # raise when the same case gives another dose; caches are keyed by it
 DOSE_SPACING_MIN_MM = 5.0
 
 
@@ -59,6 +60,7 @@ OAR_GOALS: dict[str, OarGoal] = {
 OTHER_GOAL = OarGoal(45.0, 0.2, 0.02)
 TARGET_WEIGHT, BODY_WEIGHT = 10.0, 6.0
 HOT_FRACTION = 1.02  # targets may be this much above prescription
+TARGET_SHARE = 0.1  # coarse voxels this much in a target count as target, so that its edge is covered
 
 
 @dataclass(frozen=True)
@@ -126,12 +128,18 @@ def optimise_photon_dose(
     body = _on_grid(case.body, case.grid, influence.grid)
     rows = np.flatnonzero(body)
     dose = np.zeros(influence.grid.shape_zyx)
-    dose.flat[rows] = _optimise(influence.matrix[rows], voxel_penalties(case, influence.grid, rows, rng), int(iterations))
+    dose.flat[rows] = _optimise(
+        influence.matrix[rows], voxel_penalties(case, influence.grid, rows, rng), int(iterations)
+    )
     return _scaled(case, _interpolated(dose, body, influence.grid, case))
 
 
 def photon_influence(
-    case: PatientCase, *, beamlet_mm: float = 10.0, dose_spacing_mm: float | None = None, lateral_cutoff_mm: float = 50.0
+    case: PatientCase,
+    *,
+    beamlet_mm: float = 10.0,
+    dose_spacing_mm: float | None = None,
+    lateral_cutoff_mm: float = 50.0,
 ) -> PhotonInfluence:
     """Return the dose influence matrix of a case's photon beams, by pyRadPlan's SVD pencil beam at 6 MV.
 
@@ -192,9 +200,7 @@ def _pyradplan_influence(
     dij = rad.calc_dose_influence(ct, structures, beams, plan)
     nx, ny, nz = (int(n) for n in dose_grid.dimensions)
     x, y, z = (float(v) for v in dose_grid.origin)
-    return PhotonInfluence(
-        sparse.csc_array(dij.physical_dose.flat[0]), Grid((nz, ny, nx), spacing_xyz_mm, (x, y, z))
-    )
+    return PhotonInfluence(sparse.csc_array(dij.physical_dose.flat[0]), Grid((nz, ny, nx), spacing_xyz_mm, (x, y, z)))
 
 
 def voxel_penalties(
@@ -209,7 +215,7 @@ def voxel_penalties(
     lower, under, over, square = (np.zeros(size) for _ in range(4))
     upper = np.zeros(size)
     for name in reversed(case.targets):
-        mask = _on_grid(case.structures[name], case.grid, grid)
+        mask = _on_grid(case.structures[name], case.grid, grid, share=TARGET_SHARE)
         dose = case.prescription_gy[name]
         distance = ndimage.distance_transform_edt(~mask, sampling=grid.spacing_zyx_mm).ravel()
         allowed = dose * (0.33 + 0.65 * np.exp(-np.maximum(distance - 2, 0) / 25))
@@ -237,9 +243,7 @@ def _varied(goal: OarGoal, rng: np.random.Generator | None) -> OarGoal:
     return replace(goal, ceiling_weight=goal.ceiling_weight * factor, square_weight=goal.square_weight * factor)
 
 
-def _optimise(
-    matrix: sparse.csc_array, penalties: VoxelPenalties, iterations: int
-) -> Float[np.ndarray, " voxels"]:
+def _optimise(matrix: sparse.csc_array, penalties: VoxelPenalties, iterations: int) -> Float[np.ndarray, " voxels"]:
     """Return the dose of the best non-negative fluence found, started from equal fluence at the targets' mean dose."""
     forward, back = _torch_csr(sparse.csr_array(matrix)), _torch_csr(sparse.csr_array(matrix.T))
 
@@ -273,11 +277,11 @@ def _torch_csr(matrix: sparse.csr_array) -> torch.Tensor:
         return torch.sparse_csr_tensor(*(torch.from_numpy(p) for p in parts), size=matrix.shape)
 
 
-def _on_grid(mask: Mask, source: Grid, grid: Grid) -> Mask:
-    """Return a mask at another grid's voxel centres (nearest voxel)."""
+def _on_grid(mask: Mask, source: Grid, grid: Grid, *, share: float = 0.5) -> Mask:
+    """Return a mask at another grid's voxel centres: where the interpolated mask exceeds `share`."""
     if source.is_close(grid):
         return np.asarray(mask)
-    return ndimage.map_coordinates(mask.astype(np.uint8), _indices(source, grid), order=0, mode="constant") > 0
+    return ndimage.map_coordinates(mask.astype(np.float32), _indices(source, grid), order=1, mode="constant") > share
 
 
 def _interpolated(dose_gy: FloatVolume, body: Mask, grid: Grid, case: PatientCase) -> FloatVolume:

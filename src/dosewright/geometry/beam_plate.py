@@ -27,6 +27,7 @@ from dosewright.geometry.surface import surface_voxels
 
 SOURCE_DISTANCE_MM = 1000.0
 _EDGE = 0.5 + 1e-6  # voxels beyond the outermost centres that may still round into the grid
+_CHUNK = 128  # rays worked on at a time; their steps fit the cache
 
 
 def beam_plate(
@@ -85,12 +86,13 @@ def _add_beam(plate: FloatVolume, surface: Int[np.ndarray, "n 3"], isocenter: Sh
     if slices.size == 0:
         return
     box = slice(max(int(slices[0]) - 2, 0), int(slices[-1]) + 2)  # the dilation reaches 2 down and 1 up
-    closed = _closed(hit[box])
     z, y, x = (np.arange(n, dtype=float) - s for n, s in zip(plate.shape, source))
-    distance_2 = (z * z)[box, None, None] + (y * y)[:, None] + x * x
+    in_plane_2 = (y * y)[:, None] + x * x
     reference_2 = sum((s - i) ** 2 for s, i in zip(source, isocenter))
-    np.divide(reference_2, distance_2, out=distance_2, where=closed)
-    np.add(plate[box], distance_2, out=plate[box], where=closed)
+    for k, closed in enumerate(_closed(hit[box]), start=box.start):  # by slices, which fit the cache
+        weight = reference_2 / (z[k] * z[k] + in_plane_2)
+        weight *= closed
+        plate[k] += weight
 
 
 def _ray_ends(source: Int[np.ndarray, " 3"], surface: Int[np.ndarray, "n 3"], rows: int) -> Int[np.ndarray, "m 3"]:
@@ -99,15 +101,12 @@ def _ray_ends(source: Int[np.ndarray, " 3"], surface: Int[np.ndarray, "n 3"], ro
     run = surface[:, 1] - source[1]
     run[run == 0] = 1
     ratio = (end_y - source[1]) / run
-    ends = np.stack(
-        [
-            np.trunc(source[0] + ratio * (surface[:, 0] - source[0])),
-            end_y,
-            np.trunc(source[2] + ratio * (surface[:, 2] - source[2])),
-        ],
-        axis=1,
-    ).astype(np.int64)
-    return np.unique(ends, axis=0)
+    end_z, end_x = (np.trunc(source[i] + ratio * (surface[:, i] - source[i])).astype(np.int64) for i in (0, 2))
+    low_z, low_x = end_z.min(), end_x.min()
+    width = end_x.max() - low_x + 1
+    key = np.unique(((end_z - low_z) * width + end_x - low_x) * 2 + (end_y > 0))
+    place = key // 2
+    return np.stack([place // width + low_z, key % 2 * (rows - 1), place % width + low_x], axis=1)
 
 
 def _trace(source: Int[np.ndarray, " 3"], ends: Int[np.ndarray, "m 3"], shape: Shape) -> Bool[np.ndarray, "z y x"]:
@@ -117,22 +116,33 @@ def _trace(source: Int[np.ndarray, " 3"], ends: Int[np.ndarray, "m 3"], shape: S
     run, length = run[length > 0], length[length > 0]
     step = run / length[:, None]
     first, last = _span_inside(source, step, length, shape)
+    padded = np.zeros([n + 2 for n in shape], bool)  # one voxel round the grid catches what rounds outward
+    for k in range(0, len(step), _CHUNK):
+        rays = slice(k, k + _CHUNK)
+        _mark(padded, source, step[rays], first[rays], last[rays])
+    return padded[1:-1, 1:-1, 1:-1]
+
+
+def _mark(
+    hit: Bool[np.ndarray, "z y x"],
+    source: Int[np.ndarray, " 3"],
+    step: Float[np.ndarray, "m 3"],
+    first: Int[np.ndarray, " m"],
+    last: Int[np.ndarray, " m"],
+) -> None:
+    """Set the voxels nearest to `source + i step`, first ≤ i ≤ last, of every ray, shifted by one into the padding."""
     count = np.maximum(last - first + 1, 0)
-    number = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count - first, count)
-    number = number.astype(float)
-    padded = [n + 2 for n in shape]  # one voxel round the grid catches what rounds outward
+    number = (np.arange(count.sum()) - np.repeat(np.cumsum(count) - count - first, count)).astype(float)
     flat = np.zeros(number.shape)
-    for axis in range(3):
+    for axis, size in enumerate(hit.shape):
         position = np.repeat(step[:, axis], count)
         position *= number
         position += source[axis]
-        np.rint(position, out=position)
-        flat *= padded[axis]
+        np.rint(position, out=position)  # before the shift by one, which would turn half to even into half to odd
+        position += 1
+        flat *= size
         flat += position
-    flat += (padded[1] + 1) * padded[2] + 1
-    hit = np.zeros(padded, bool)
-    hit.ravel()[flat.astype(np.int64)] = True
-    return hit[1:-1, 1:-1, 1:-1]
+    hit.ravel()[flat.astype(np.intp)] = True
 
 
 def _span_inside(
@@ -154,15 +164,17 @@ def _span_inside(
 def _closed(hit: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
     """Return the mask dilated by a cube of 4 voxels (offsets -2 to 1), then eroded by a cube of 3."""
     for axis in range(3):
-        source = np.moveaxis(hit, axis, 0)
-        wide = source.copy()
-        wide[:-1] |= source[1:]
-        wide[:-2] |= source[2:]
-        wide[1:] |= source[:-1]
-        hit = np.moveaxis(wide, 0, axis)
+        old, new = np.moveaxis(hit, axis, 0), hit.copy()
+        wide = np.moveaxis(new, axis, 0)
+        wide[:-1] |= old[1:]
+        wide[:-2] |= old[2:]
+        wide[1:] |= old[:-1]
+        hit = new
     for axis in range(3):
-        source = np.moveaxis(hit, axis, 0)
-        narrow = np.zeros_like(source)
-        narrow[1:-1] = source[:-2] & source[1:-1] & source[2:]
-        hit = np.moveaxis(narrow, 0, axis)
+        old, new = np.moveaxis(hit, axis, 0), hit.copy()
+        narrow = np.moveaxis(new, axis, 0)
+        narrow[1:] &= old[:-1]
+        narrow[:-1] &= old[1:]
+        narrow[0] = narrow[-1] = False
+        hit = new
     return hit

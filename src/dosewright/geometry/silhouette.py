@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int32
 from scipy import ndimage
 
 from dosewright.core.errors import InputError
@@ -31,12 +31,20 @@ class Silhouette:
     def covers(self, u_mm: FloatField, v_mm: FloatField) -> Mask:
         """Return which projections fall on it, to half a pixel; u and v broadcast."""
         rows, columns = self.raster.shape
-        column = _nearest(u_mm, self.low_uv_mm[0], self.pixel_mm, columns)
-        row = _nearest(v_mm, self.low_uv_mm[1], self.pixel_mm, rows) * np.int32(columns)
-        return self.raster.ravel().take(row + column)
+        shape = np.broadcast_shapes(u_mm.shape, v_mm.shape)
+        column = np.broadcast_to(_nearest(u_mm, self.low_uv_mm[0], self.pixel_mm, columns), shape)
+        inside = np.empty(shape, bool)
+        for k, v in enumerate(np.broadcast_to(v_mm, shape)):  # by slices, which fit the cache
+            row = _nearest(v, self.low_uv_mm[1], self.pixel_mm, rows)
+            row *= columns
+            row += column[k]
+            inside[k] = self.raster.ravel().take(row)
+        return inside
 
 
-def _nearest(values_mm: FloatField, low_mm: float, pixel_mm: float, count: int) -> np.ndarray:
+def _nearest(
+    values_mm: Float[np.ndarray, "*shape"], low_mm: float, pixel_mm: float, count: int
+) -> Int32[np.ndarray, "*shape"]:
     scaled = values_mm * np.float32(1 / pixel_mm)
     scaled += np.float32(0.5 - low_mm / pixel_mm)
     np.clip(scaled, 0, count - 1, out=scaled)

@@ -10,22 +10,22 @@ Ours is (z, y, x) in LPS, so axis 2 is reversed into z, axis 0 is y and axis 1 i
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from dosewright.core import CaseError
-from dosewright.core.types import Shape, Triple, Volume
+from dosewright.core.types import Shape, Triple
 
 SHAPE: Shape = (128, 128, 128)
 HEADER = ",data"
 MAX_BYTES = 200_000_000  # a full volume of 128³ rows is about 50 MB
 
 
-def to_lps(volume: Volume) -> Volume:
+def to_lps(volume: Shaped[np.ndarray, "a b c"]) -> Shaped[np.ndarray, "c a b"]:
     """Return an OpenKBP-ordered volume as a (z, y, x) LPS view."""
     return volume.transpose(2, 0, 1)[::-1]
 
 
-def from_lps(volume: Volume) -> Volume:
+def from_lps(volume: Shaped[np.ndarray, "z y x"]) -> Shaped[np.ndarray, "y x z"]:
     """Return a (z, y, x) LPS volume as a view in OpenKBP order."""
     return volume[::-1].transpose(1, 2, 0)
 

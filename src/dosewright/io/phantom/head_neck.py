@@ -102,7 +102,9 @@ def _sample_parts(jitter: Jitter) -> _Parts:
     face = Loft(jitter.stations(SKIN_MM))
     scalp = jitter.uniform(12.0, 16.0)
     nose = Ellipsoid((0, -96, jitter.number(32, 3)), (13, jitter.number(18, 2), 20), tilt_deg=-20)
-    spine = spline_tube(SPINE_MM, [jitter.number(11.5, 0.7) + 0.4 * i for i in range(len(SPINE_MM))], squash_xyz=(1.2, 1, 1))
+    spine = spline_tube(
+        SPINE_MM, [jitter.number(11.5, 0.7) + 0.4 * i for i in range(len(SPINE_MM))], squash_xyz=(1.2, 1, 1)
+    )
     behind = tuple((x, y + 16 + 0.5 * i, z) for i, (x, y, z) in enumerate(spine.points_xyz_mm[::4]))
     canal = spline_tube(behind, [8.5] * len(behind), squash_xyz=(1.3, 1, 1))
     cord = spline_tube(behind, [jitter.number(4.6, 0.25)] * len(behind), squash_xyz=(1.3, 1, 1))

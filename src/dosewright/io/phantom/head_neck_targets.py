@@ -51,7 +51,9 @@ def sample_targets(jitter: Jitter, body: AbstractShape, keep_out: tuple[Abstract
 
 def _node(jitter: Jitter, side: float) -> Ellipsoid:
     size = jitter.uniform(0.8, 1.2)
-    return Ellipsoid((side * jitter.number(37, 2), jitter.number(2, 3), jitter.uniform(-30, 5)), (16 * size, 18 * size, 22 * size))
+    return Ellipsoid(
+        (side * jitter.number(37, 2), jitter.number(2, 3), jitter.uniform(-30, 5)), (16 * size, 18 * size, 22 * size)
+    )
 
 
 def _neck(jitter: Jitter, side: float) -> Tube:

@@ -96,9 +96,7 @@ def _sample_parts(jitter: Jitter) -> _Parts:
     spine = spline_tube(SPINE_MM, [jitter.number(15, 0.8)] * len(SPINE_MM), squash_xyz=(1.15, 1, 1))
     behind = [(x, y + 21, z) for x, y, z in SPINE_MM]
     carina = TRACHEA_MM[-1]
-    bronchi = tuple(
-        spline_tube([carina, (s * 22 + 2, 14, 42), (s * 44, 14, 22)], [7.5, 6.5, 4.5]) for s in (1.0, -1.0)
-    )
+    bronchi = tuple(spline_tube([carina, (s * 22 + 2, 14, 42), (s * 44, 14, 22)], [7.5, 6.5, 4.5]) for s in (1.0, -1.0))
     windpipe = spline_tube(TRACHEA_MM, [jitter.number(8.5, 0.6)] * len(TRACHEA_MM))
     heart = jitter.ellipsoid((22, -38, -42), (55, 43, 55), sd_mm=3.0, tilt_deg=20, roll_deg=-25)
     liver = jitter.ellipsoid((-62, -8, -146), (105, 92, jitter.number(86, 6)), sd_mm=3.0)

@@ -88,7 +88,8 @@ class Canvas:
         """Return the canvas of a grid: p_reference = p / scale + centre + displacement(p / scale)."""
         warp = anatomy.warp
         axes = tuple(
-            (grid.axis_mm(a) / s + c).astype(np.float32) for a, s, c in zip("xyz", warp.scale_xyz, anatomy.center_xyz_mm)
+            (grid.axis_mm(a) / s + c).astype(np.float32)
+            for a, s, c in zip("xyz", warp.scale_xyz, anatomy.center_xyz_mm)
         )
         x, y, z = axes[0][None, None, :], axes[1][None, :, None], axes[2][:, None, None]
         shifts = [np.float32(warp.amplitude_mm) * wave.values(x, y, z) for wave in warp.waves_xyz]

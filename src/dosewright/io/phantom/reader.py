@@ -79,7 +79,9 @@ class PhantomAnatomyReader(AbstractReader):
             CaseError: If the case is unknown, or a target lies outside the grid.
         """
         if case_id not in self._sites:
-            raise CaseError(f"must be one of {len(self)} cases such as {self.case_ids[0]}", argument="case_id", value=case_id)
+            raise CaseError(
+                f"must be one of {len(self)} cases such as {self.case_ids[0]}", argument="case_id", value=case_id
+            )
         index, site = self._sites[case_id]
         codes = (self.seed, _SPLITS.index(self.split), list(_SAMPLERS).index(site), index)
         anatomy_seed, noise_seed = np.random.SeedSequence(codes).spawn(2)

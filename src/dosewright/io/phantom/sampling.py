@@ -38,13 +38,15 @@ class Jitter:
         x, y, z = mean_xyz_mm
         return (x * self.number(1, sd), y * self.number(1, sd), z * self.number(1, sd))
 
-    def ellipsoid(self, center: Triple, radii: Triple, *, sd_mm: float = 1.5, sd: float = 0.06, **shape: float) -> Ellipsoid:
+    def ellipsoid(
+        self, center: Triple, radii: Triple, *, sd_mm: float = 1.5, sd: float = 0.06, **shape: float
+    ) -> Ellipsoid:
         """Return an ellipsoid with drawn centre (sd in mm) and radii (relative sd)."""
         return Ellipsoid(self.point(center, sd_mm), self.radii(radii, sd), **shape)
 
-    def stations(self, rows: Sequence[tuple[float, float, float, float]], sd: float = 0.03) -> tuple[
-        tuple[float, float, float, float], ...
-    ]:
+    def stations(
+        self, rows: Sequence[tuple[float, float, float, float]], sd: float = 0.03
+    ) -> tuple[tuple[float, float, float, float], ...]:
         """Return loft stations (z, half-width, front, back) with drawn widths and depths, common to all stations."""
         wide, front, back = self.number(1, sd), self.number(1, sd), self.number(1, sd)
         return tuple((z, w * wide, f * front, b * back) for z, w, f, b in rows)

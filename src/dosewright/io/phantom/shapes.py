@@ -221,8 +221,13 @@ class Within(AbstractShape):
         return _corners(boxes[:, 0].max(0), boxes[:, 1].min(0))
 
 
-def spline_tube(points_xyz_mm: Sequence[Triple], radii_mm: Sequence[float], *, step_mm: float = 8.0,
-                squash_xyz: Triple = (1.0, 1.0, 1.0)) -> Tube:
+def spline_tube(
+    points_xyz_mm: Sequence[Triple],
+    radii_mm: Sequence[float],
+    *,
+    step_mm: float = 8.0,
+    squash_xyz: Triple = (1.0, 1.0, 1.0),
+) -> Tube:
     """Return a tube along a smooth curve (monotone cubic per coordinate) through the points."""
     points = np.array(points_xyz_mm, float)
     chord = np.concatenate([[0.0], np.linalg.norm(np.diff(points, axis=0), axis=1).cumsum()])

@@ -1,0 +1,130 @@
+"""`dosewright predict`: doses for every case of a dataset, one file each, and a submission where asked for."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, ListConfig
+from rich.progress import track
+
+from dosewright.core import DosewrightError, InputError
+from dosewright.core.files import atomic_write
+from dosewright.core.types import FloatVolume
+from dosewright.inference.predictor import Predictor
+from dosewright.inference.weights import default_weights, load_model
+from dosewright.io.predictions import read_prediction, write_prediction
+from dosewright.io.reader import AbstractReader
+
+log = logging.getLogger(__name__)
+MANIFEST = "predict.json"
+
+
+def run(cfg: DictConfig) -> dict[str, object]:
+    """Predict as configured; return what was done.
+
+    Raises:
+        CheckpointError: If a checkpoint cannot be used.
+        InputError: If the folder holds predictions made in another way, or cases failed (all others are written).
+        SubmissionError: If the challenge would refuse the submission.
+    """
+    if cfg.submission not in (None, "openkbp"):
+        raise InputError("must be null or openkbp", argument="submission", value=cfg.submission)
+    reader: AbstractReader = instantiate(cfg.data.reader)
+    predictor = build_predictor(cfg)
+    out = Path(cfg.out)
+    _claim_folder(out, _settings(cfg, predictor), overwrite=cfg.overwrite)
+    failures, seconds = {}, []
+    for case_id in track(reader.case_ids, description="predicting", disable=None):
+        if not cfg.overwrite and (out / f"{case_id}.npz").exists():
+            continue
+        try:
+            seconds.append(_predict_one(predictor, reader, case_id, out))
+        except DosewrightError as error:
+            log.error("%s: not predicted: %s", case_id, error)
+            failures[case_id] = str(error)
+    done = len(reader.case_ids) - len(failures)
+    if seconds:
+        log.info("%d of %d cases in %s, median %.2f s", done, len(reader.case_ids), out, float(np.median(seconds)))
+    if failures:
+        listed = "\n".join(f"  {case_id}: {reason}" for case_id, reason in failures.items())
+        raise InputError(f"could not be predicted ({done} others were):\n{listed}", argument=f"{len(failures)} cases")
+    if cfg.submission == "openkbp":
+        _submit(reader, out)
+    return {"cases": done, "seconds_per_case": float(np.median(seconds)) if seconds else None}
+
+
+def build_predictor(cfg: DictConfig) -> Predictor:
+    """Return the predictor of a configuration."""
+    given = cfg.checkpoint if cfg.checkpoint else str(default_weights())
+    paths = list(given) if isinstance(given, ListConfig | list) else [given]
+    device = cfg.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Predictor(
+        models=[load_model(path) for path in paths],
+        flip=cfg.flip,
+        window_zyx=tuple(cfg.window_zyx) if cfg.window_zyx else None,
+        overlap=cfg.overlap,
+        device=device,
+        precision=cfg.precision,
+    )
+
+
+def _predict_one(predictor: Predictor, reader: AbstractReader, case_id: str, out: Path) -> float:
+    case = reader.read(case_id)
+    start = time.perf_counter()
+    dose_gy = predictor.predict(case)
+    seconds = time.perf_counter() - start
+    write_prediction(out, case_id, case.grid, dose_gy)
+    return seconds
+
+
+def _settings(cfg: DictConfig, predictor: Predictor) -> dict[str, object]:
+    hashes = [hashlib.sha256(model.path.read_bytes()).hexdigest()[:16] for model in predictor.models]
+    return {
+        "checkpoints": hashes,
+        "data": {key: str(cfg.data[key]) for key in ("name", "root", "split") if key in cfg.data},
+        "flip": bool(cfg.flip),
+        "window_zyx": list(cfg.window_zyx) if cfg.window_zyx else None,
+        "precision": cfg.precision,
+    }
+
+
+def _claim_folder(out: Path, settings: dict[str, object], overwrite: bool) -> None:
+    """Refuse to mix predictions of two settings in one folder."""
+    manifest = out / MANIFEST
+    if manifest.exists() and not overwrite:
+        there = json.loads(manifest.read_text())
+        differing = {key: there.get(key) for key in settings if there.get(key) != settings[key]}
+        if differing:
+            raise InputError(
+                "holds predictions made with other settings: choose another, or overwrite=true",
+                argument="out",
+                value=differing,
+                path=out,
+            )
+    atomic_write(manifest, json.dumps(settings, indent=1))
+
+
+def _submit(reader: AbstractReader, out: Path) -> None:
+    from dosewright.submission.openkbp import write_submission
+    from dosewright.submission.validate_openkbp import require_valid
+
+    masks = {}
+
+    def predictions() -> Iterator[tuple[str, FloatVolume]]:
+        for case_id in reader.case_ids:
+            case = reader.read(case_id)
+            masks[case_id] = case.scored_mask
+            yield case_id, read_prediction(out, case)
+
+    path = write_submission(predictions(), out / "submission.zip")
+    for problem in require_valid(path, reader.case_ids, masks):
+        log.warning("%s", problem)
+    log.info("submission in %s: %d patients, valid", path, len(reader.case_ids))

@@ -1,0 +1,103 @@
+"""`dosewright prepare`: any reader's cases into the prepared cache, in parallel, resumable, with a summary."""
+
+import json
+import logging
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dosewright.core import CaseError, DosewrightError, InputError
+from dosewright.core.files import atomic_write
+from dosewright.io.prepared import CachedReader
+
+log = logging.getLogger(__name__)
+PREPARED, FRESH, SKIPPED = "prepared", "already there", "skipped"
+Outcome = tuple[str, str, str]  # case, what happened, why
+
+
+def run(cfg: DictConfig) -> dict[str, object]:
+    """Prepare every split; return the summary.
+
+    A case that cannot be read is skipped with its reason; all others are prepared. Started again, only what is missing
+    or changed at its source is done.
+
+    Raises:
+        CaseError: If no split of the dataset can be read at all.
+        InputError: If `workers` is not positive.
+    """
+    if cfg.workers < 1:
+        raise InputError("must be positive", argument="workers", value=cfg.workers)
+    summary: dict[str, object] = {}
+    absent: list[DosewrightError] = []
+    for split in cfg.splits:
+        try:
+            source = instantiate(cfg.data.reader, split=split)
+        except CaseError as error:
+            absent.append(error)
+            log.warning("split %s passed over: %s", split, error)
+            continue
+        reader = CachedReader(source, Path(cfg.data.cache_dir) / split)
+        outcomes = prepare_all(reader, reader.case_ids, cfg.workers, description=f"preparing {split}")
+        summary[split] = _report(split, reader, outcomes)
+    if not summary:
+        raise absent[0]
+    atomic_write(Path(cfg.out) / "summary.json", json.dumps(summary, indent=1))
+    return summary
+
+
+def prepare_all(reader: CachedReader, case_ids: Sequence[str], workers: int, description: str = "") -> list[Outcome]:
+    """Prepare cases in `workers` processes under a progress bar; return one outcome per case, in order."""
+    outcomes: dict[str, Outcome] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=None) as progress:
+        task = progress.add_task(description, total=len(case_ids))
+        for outcome in _outcomes(reader, case_ids, workers):
+            outcomes[outcome[0]] = outcome
+            progress.advance(task)
+    lost = "its worker process died (out of memory?)"
+    return [outcomes.get(case_id, (case_id, SKIPPED, lost)) for case_id in case_ids]
+
+
+def prepare_one(reader: CachedReader, case_id: str) -> Outcome:
+    """Prepare one case, or say why not."""
+    try:
+        if reader.is_fresh(case_id):
+            return case_id, FRESH, ""
+        reader.prepare(case_id)
+    except DosewrightError as error:
+        return case_id, SKIPPED, str(error)
+    return case_id, PREPARED, ""
+
+
+def _outcomes(reader: CachedReader, case_ids: Sequence[str], workers: int):  # type: ignore[no-untyped-def]
+    if workers == 1:
+        for case_id in case_ids:
+            yield prepare_one(reader, case_id)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        futures = [pool.submit(prepare_one, reader, case_id) for case_id in case_ids]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool:
+            log.error("a worker process died; what was prepared is kept")
+
+
+def _report(split: str, reader: CachedReader, outcomes: list[Outcome]) -> dict[str, object]:
+    by_kind = {kind: [o for o in outcomes if o[1] == kind] for kind in (PREPARED, FRESH, SKIPPED)}
+    size_mb = sum(reader.path(o[0]).stat().st_size for o in outcomes if o[1] != SKIPPED) / 1e6
+    counts = ", ".join(f"{len(rows)} {kind}" for kind, rows in by_kind.items())
+    log.info("%s: %s (%.1f MB in %s)", split, counts, size_mb, reader.folder)
+    for case_id, _, reason in by_kind[SKIPPED]:
+        log.warning("%s: skipped: %s", case_id, reason)
+    return {kind: len(rows) for kind, rows in by_kind.items()} | {
+        "reasons": {case_id: reason for case_id, _, reason in by_kind[SKIPPED]},
+        "megabytes": round(size_mb, 3),
+    }
