@@ -5,6 +5,7 @@ TorchIO speaks RAS+ and (c, x, y, z); the conversion is at the bottom of this fi
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,7 +95,9 @@ def _moved(sample: Sample, draw: Draw) -> Sample:
 
     affine = _ras_affine(sample.spacing_zyx_mm)
     offset = torch.tensor(sample.fill)[:, None, None, None]  # so that TorchIO's zero padding means each channel's fill
-    images = {"image": torchio.ScalarImage(tensor=_to_xyz(sample.image.float() - offset), affine=affine)}
+    images: dict[str, Any] = {
+        "image": torchio.ScalarImage(tensor=_to_xyz(sample.image.float() - offset), affine=affine)
+    }
     if sample.dose_gy is not None:
         images["dose"] = torchio.ScalarImage(tensor=_to_xyz(sample.dose_gy), affine=affine)
     masks = torch.cat([sample.structures, sample.dose_mask])
@@ -108,7 +111,7 @@ def _moved(sample: Sample, draw: Draw) -> Sample:
         default_pad_value=0,
         default_pad_label=0,
     )
-    moved = transform(torchio.Subject(images))
+    moved: Any = transform(torchio.Subject(images))
     moved_masks = _to_zyx(moved["masks"].data) > 0
     dose = None if sample.dose_gy is None else _to_zyx(moved["dose"].data).clamp_min(0.0) * moved_masks[-1:]
     return replace(

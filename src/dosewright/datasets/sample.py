@@ -65,7 +65,9 @@ def make_sample(case: PatientCase, channels: ChannelSet, margin: int = 0) -> Sam
 
 
 def _channels_in(case: PatientCase, channels: ChannelSet, box: Box, margin: int) -> Channels:
-    outer = bounding_box(case.body | case.scored_mask | np.logical_or.reduce([case.structures[t] for t in case.targets]), margin)
+    outer = bounding_box(
+        case.body | case.scored_mask | np.logical_or.reduce([case.structures[t] for t in case.targets]), margin
+    )
     patient = cropped(case, outer)
     inner = tuple(slice(b.start - o.start, b.stop - o.start) for b, o in zip(box, outer, strict=True))
     parts = [

@@ -4,10 +4,7 @@ The dose per beamlet is pyRadPlan's SVD pencil beam (Bortfeld, Schlegel & Rhein 
 voxel under x >= 0, solved by L-BFGS-B; it makes plausible plans quickly and is no treatment planning system.
 """
 
-import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,15 +12,11 @@ import torch
 from jaxtyping import Float
 from scipy import ndimage, optimize, sparse
 
-from dosewright.core import DosewrightError, Grid, InputError, PatientCase
-from dosewright.core.types import FloatVolume, Mask, Triple
+from dosewright.core import Grid, InputError, PatientCase
+from dosewright.core.types import FloatVolume, Mask
+from dosewright.fluence.photon_influence import photon_influence
 
 PLAN_VERSION = 1  # raise when the same case gives another dose; caches are keyed by it
-DOSE_SPACING_MIN_MM = 5.0
-
-
-class MissingExtraError(DosewrightError, ImportError):
-    """A part of the package needs an optional dependency that is not installed."""
 
 
 @dataclass(frozen=True)
@@ -64,19 +57,6 @@ TARGET_SHARE = 0.1  # coarse voxels this much in a target count as target, so th
 
 
 @dataclass(frozen=True)
-class PhotonInfluence:
-    """Dose influence of photon beamlets on the voxels of a dose grid.
-
-    Args:
-        matrix: Voxels of `grid` (raveled z, y, x) × beamlets, Gy per unit fluence.
-        grid: The dose grid.
-    """
-
-    matrix: sparse.csc_array
-    grid: Grid
-
-
-@dataclass(frozen=True)
 class VoxelPenalties:
     """Weights and dose levels per voxel: Σ under (lower - d)₊² + over (d - upper)₊² + square d², all (voxels,)."""
 
@@ -105,8 +85,8 @@ def optimise_photon_dose(
 ) -> FloatVolume:
     """Return the total dose in Gy (float32, on the case's grid) of an optimised photon plan for the case's beams.
 
-    The fluence meets the prescriptions, spares the organs at risk and falls off around the targets; the dose is scaled so
-    that D95 of the highest target is its prescription, and is zero outside the body.
+    The fluence meets the prescriptions, spares the organs at risk and falls off around the targets; the dose is scaled
+    so that D95 of the highest target is its prescription, and is zero outside the body.
 
     Args:
         case: Patient with photon beams.
@@ -134,82 +114,13 @@ def optimise_photon_dose(
     return _scaled(case, _interpolated(dose, body, influence.grid, case))
 
 
-def photon_influence(
-    case: PatientCase,
-    *,
-    beamlet_mm: float = 10.0,
-    dose_spacing_mm: float | None = None,
-    lateral_cutoff_mm: float = 50.0,
-) -> PhotonInfluence:
-    """Return the dose influence matrix of a case's photon beams, by pyRadPlan's SVD pencil beam at 6 MV.
-
-    Raises:
-        InputError: If a length is not positive, or the case has no photon beams.
-        MissingExtraError: If pyRadPlan is not installed.
-    """
-    lengths = {"beamlet_mm": beamlet_mm, "lateral_cutoff_mm": lateral_cutoff_mm, "dose_spacing_mm": dose_spacing_mm}
-    for name, value in lengths.items():
-        if value is not None and not (np.isfinite(value) and value > 0):
-            raise InputError("must be a positive length in mm", argument=name, value=value)
-    modalities = {beam.modality for beam in case.beams}
-    if modalities != {"photon"}:
-        raise InputError("must hold photon beams only, at least one", argument="beams", value=case.beams)
-    if dose_spacing_mm is None:
-        x, y, z = (max(d, DOSE_SPACING_MIN_MM) for d in case.grid.spacing_xyz_mm)
-    else:
-        x = y = z = dose_spacing_mm
-    with _quiet():
-        return _pyradplan_influence(case, beamlet_mm, (x, y, z), lateral_cutoff_mm)
-
-
-def _pyradplan_influence(
-    case: PatientCase, beamlet_mm: float, spacing_xyz_mm: Triple, lateral_cutoff_mm: float
-) -> PhotonInfluence:
-    try:
-        import pyRadPlan as rad
-        import SimpleITK as sitk
-        from pyRadPlan.cst import StructureSet, create_voi
-        from pyRadPlan.ct import create_ct
-        from pyRadPlan.plan import PhotonPlan
-    except ImportError as error:
-        raise MissingExtraError(
-            f"dose calculation needs pyRadPlan ({error}); install it with: pip install 'dosewright[plans]'"
-        ) from error
-
-    image = sitk.GetImageFromArray(case.ct_hu.astype(np.float32))
-    image.SetSpacing(case.grid.spacing_xyz_mm)
-    image.SetOrigin(case.grid.origin_xyz_mm)
-    ct = create_ct(cube_hu=image)
-    target = np.logical_or.reduce([case.structures[name] for name in case.targets])
-    parts = (("External", "EXTERNAL", case.body), ("Targets", "TARGET", target))
-    structures = StructureSet(
-        vois=[create_voi(name=n, voi_type=t, mask=m.astype(np.uint8), ct_image=ct) for n, t, m in parts], ct_image=ct
-    )
-    dose_grid = ct.grid.resample(dict(zip("xyz", spacing_xyz_mm)))
-    plan = PhotonPlan(machine="Generic")
-    plan.prop_stf = {
-        "generator": "photonIMRT",
-        "gantry_angles": [beam.gantry_angle_deg for beam in case.beams],
-        "couch_angles": [beam.couch_angle_deg for beam in case.beams],
-        "bixel_width": beamlet_mm,
-    }
-    if case.isocenter_xyz_mm is not None:
-        plan.prop_stf["iso_center"] = np.tile(case.isocenter_xyz_mm, (len(case.beams), 1))
-    plan.prop_dose_calc = {"engine": "SVDPB", "dose_grid": dose_grid, "geometric_lateral_cutoff": lateral_cutoff_mm}
-    beams = rad.generate_stf(ct, structures, plan)
-    dij = rad.calc_dose_influence(ct, structures, beams, plan)
-    nx, ny, nz = (int(n) for n in dose_grid.dimensions)
-    x, y, z = (float(v) for v in dose_grid.origin)
-    return PhotonInfluence(sparse.csc_array(dij.physical_dose.flat[0]), Grid((nz, ny, nx), spacing_xyz_mm, (x, y, z)))
-
-
 def voxel_penalties(
     case: PatientCase, grid: Grid, rows: np.ndarray, rng: np.random.Generator | None = None
 ) -> VoxelPenalties:
-    """Return the penalties of a case on the voxels `rows` of a dose grid; each structure counts by its weight, not size.
+    """Return the penalties on the voxels `rows` of a dose grid; each structure counts by its weight, not its size.
 
-    Where targets overlap the higher prescription rules; outside targets the allowed dose falls with distance, by e every
-    25 mm towards a third of the prescription.
+    Where targets overlap the higher prescription rules; outside targets the allowed dose falls with distance, by e
+    every 25 mm towards a third of the prescription.
     """
     size = int(np.prod(grid.shape_zyx))
     lower, under, over, square = (np.zeros(size) for _ in range(4))
@@ -274,7 +185,8 @@ def _torch_csr(matrix: sparse.csr_array) -> torch.Tensor:
     parts = (matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data.astype(np.float32))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(*(torch.from_numpy(p) for p in parts), size=matrix.shape)
+        starts, columns, values = (torch.from_numpy(part) for part in parts)
+        return torch.sparse_csr_tensor(starts, columns, values, size=matrix.shape, check_invariants=False)
 
 
 def _on_grid(mask: Mask, source: Grid, grid: Grid, *, share: float = 0.5) -> Mask:
@@ -306,15 +218,3 @@ def _scaled(case: PatientCase, dose_gy: FloatVolume) -> FloatVolume:
     if d95 <= 0:
         raise InputError("cannot be reached by the beams: D95 is 0 Gy", argument=top, value=d95)
     return (dose_gy * (case.prescription_gy[top] / d95)).astype(np.float32)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep pyRadPlan's progress logging out of ours."""
-    logger = logging.getLogger("pyRadPlan")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

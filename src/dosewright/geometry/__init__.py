@@ -7,7 +7,7 @@ from dosewright.geometry.body import body_mask
 from dosewright.geometry.distance import distance_to_mm, signed_distance_mm
 from dosewright.geometry.isocenter import centroid_xyz_mm, isocenter_of, isocenter_voxel, targets_mask
 from dosewright.geometry.radiological_depth import radiological_depth_mm, relative_electron_density
-from dosewright.geometry.rays import beam_eye_view, primary_fluence_plate
+from dosewright.geometry.rays import beam_eye_view, primary_fluence_plate, primary_fluence_plates
 from dosewright.geometry.surface import bounding_box, surface_voxels
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "isocenter_of",
     "isocenter_voxel",
     "primary_fluence_plate",
+    "primary_fluence_plates",
     "radiological_depth_mm",
     "relative_electron_density",
     "signed_distance_mm",

@@ -5,7 +5,7 @@ its centre, except where the target casts its silhouette: there the whole voxel 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -76,7 +76,45 @@ def primary_fluence_plate(
         InputError: If the target or the body is empty, there is no beam, the isocentre lies outside the grid, or a
             number is out of its range.
     """
-    _require_shapes(grid, target=target, body=body, ct_hu=ct_hu)
+    plates = primary_fluence_plates(
+        {"target": target},
+        grid,
+        isocenter_xyz_mm,
+        beams,
+        body=body,
+        ct_hu=ct_hu,
+        margin_mm=margin_mm,
+        mu_per_mm=mu_per_mm,
+        sad_mm=sad_mm,
+    )
+    return plates["target"]
+
+
+def primary_fluence_plates(
+    targets: Mapping[str, Mask],
+    grid: Grid,
+    isocenter_xyz_mm: Triple,
+    beams: Sequence[Beam],
+    *,
+    body: Mask | None = None,
+    ct_hu: Volume | None = None,
+    margin_mm: float = 0.0,
+    mu_per_mm: float = MU_6MV_PER_MM,
+    sad_mm: float = SAD_MM,
+) -> dict[str, FloatVolume]:
+    """Return `primary_fluence_plate` of several targets by name; they share each beam's rays and radiological depths.
+
+    The depths are sampled once for all targets, so with a CT the plates differ from those computed one by one by
+    interpolation.
+
+    Raises:
+        GridMismatchError: If a volume has another shape than the grid.
+        InputError: As `primary_fluence_plate`, or if there is no target.
+    """
+    if not targets:
+        raise InputError("must hold at least one target", argument="targets", value=tuple(targets))
+    _require_shapes(grid, targets)
+    _require_shapes(grid, {"body": body, "ct_hu": ct_hu})
     _require_numbers(margin_mm=margin_mm, mu_per_mm=mu_per_mm)
     if len(beams) == 0:
         raise InputError("must hold at least one beam", argument="beams", value=list(beams))
@@ -88,36 +126,39 @@ def primary_fluence_plate(
     if ct_hu is not None:
         density = relative_electron_density(ct_hu[box])
         density *= 1 if inside is None else inside
-    plate = np.zeros(grid.shape_zyx, np.float32)
-    centers = grid.position_xyz_mm(surface_voxels(target).astype(float))
+    plates = {name: np.zeros(grid.shape_zyx, np.float32) for name in targets}
+    parts = [plate[box] for plate in plates.values()]
+    surfaces = [grid.position_xyz_mm(surface_voxels(target).astype(float)) for target in targets.values()]
     for beam in beams:
         frame = beam_frame(isocenter_xyz_mm, beam, sad_mm)
-        silhouette = cast_silhouette(centers, grid.spacing_xyz_mm, frame, margin_mm)
-        _add_beam(plate[box], part, frame, silhouette, inside, density, mu_per_mm)
-    return plate
+        silhouettes = [cast_silhouette(centers, grid.spacing_xyz_mm, frame, margin_mm) for centers in surfaces]
+        _add_beam(parts, part, frame, silhouettes, inside, density, mu_per_mm)
+    return plates
 
 
 def _add_beam(
-    plate: FloatVolume,
+    plates: Sequence[FloatVolume],
     grid: Grid,
     frame: BeamFrame,
-    silhouette: Silhouette,
+    silhouettes: Sequence[Silhouette],
     body: Mask | None,
     density: FloatVolume | None,
     mu_per_mm: float,
 ) -> None:
     fields = _project(grid, frame)
-    inside = silhouette.covers(fields[0], fields[1])
+    shadows = [silhouette.covers(fields[0], fields[1]) for silhouette in silhouettes]
+    lit = shadows[0] if len(shadows) == 1 else np.logical_or.reduce(shadows)
     if body is not None:
-        inside &= body
-    where = np.nonzero(inside)
+        lit &= body
+    where = np.nonzero(lit)
     u, v, depth = (np.broadcast_to(field, grid.shape_zyx)[where] for field in fields)
     # r² = depth² (1 + (u² + v²) / SAD²), by similar triangles
     distance_2 = depth * depth * (1 + (u * u + v * v) * np.float32(frame.sad_mm**-2))
     fluence = np.float32(frame.sad_mm**2) / distance_2
     if density is not None:
         fluence *= np.exp(-mu_per_mm * radiological_depth_mm(density, grid, frame, (u, v, depth)))
-    plate[where] += fluence
+    for plate, shadow in zip(plates, shadows):
+        plate[where] += fluence * shadow[where]
 
 
 def _project(grid: Grid, frame: BeamFrame) -> tuple[FloatField, FloatField, FloatField]:
@@ -139,13 +180,13 @@ def _project(grid: Grid, frame: BeamFrame) -> tuple[FloatField, FloatField, Floa
     return along(frame.u_xyz) * scale, along(frame.v_xyz) * scale, depth
 
 
-def _require_shapes(grid: Grid, **volumes: np.ndarray | None) -> None:
+def _require_shapes(grid: Grid, volumes: Mapping[str, np.ndarray | None]) -> None:
     for name, volume in volumes.items():
-        if volume is not None and volume.shape != grid.shape_zyx:
+        if volume is None:
+            continue
+        if volume.shape != grid.shape_zyx:
             raise GridMismatchError(f"must have the grid's shape {grid.shape_zyx}", argument=name, value=volume.shape)
-    for name in ("target", "body"):
-        mask = volumes.get(name)
-        if mask is not None and not mask.any():
+        if volume.dtype == bool and not volume.any():
             raise InputError("must not be empty", argument=name, value="0 voxels")
 
 

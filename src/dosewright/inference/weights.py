@@ -35,8 +35,20 @@ class Model:
 
 
 def default_weights() -> Path:
-    """Return the file of the weights that ship with the package."""
-    return Path(str(files("dosewright") / "weights" / DEFAULT_WEIGHTS))
+    """Return the file of the weights that ship with the package.
+
+    Raises:
+        CheckpointError: If this copy of the package came without them.
+    """
+    path = Path(str(files("dosewright") / "weights" / DEFAULT_WEIGHTS))
+    if not path.is_file():
+        raise CheckpointError(
+            "must ship with the package; this copy has none, so name a checkpoint of your own",
+            argument="default weights",
+            value="no such file",
+            path=path,
+        )
+    return path
 
 
 def load_model(path: str | Path) -> Model:
@@ -85,7 +97,9 @@ def _read_safetensors(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]
             metadata = stream.metadata() or {}
             tensors = {name: stream.get_tensor(name).float() for name in stream.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise CheckpointError("must be a whole safetensors file", argument="file", value=str(error), path=path) from error
+        raise CheckpointError(
+            "must be a whole safetensors file", argument="file", value=str(error), path=path
+        ) from error
     try:
         return json.loads(metadata["dosewright"]), tensors
     except (KeyError, ValueError):

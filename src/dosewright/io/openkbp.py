@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 from scipy import ndimage
 
 from dosewright.core import Beam, CaseError, Grid, PatientCase
-from dosewright.core.types import Mask, Volume
+from dosewright.core.types import FloatVolume, Mask
 from dosewright.io import openkbp_csv
 from dosewright.io.reader import AbstractReader
 
@@ -35,10 +36,13 @@ BEAMS = tuple(Beam(float(angle)) for angle in range(0, 360, 40))
 SPLITS = ("train", "validation", "test")
 HU_OFFSET = 1000.0
 CT_MAX = 4095.0
+MAX_BEYOND = 0.05  # of the scored voxels may lie beyond the last row of a dose or CT that leaves zeros out
 TISSUE_VALUE = 300.0  # CT value (HU + 1000) above which a neighbour of the dose mask is skin
 
 _OTHER_FILES = {"ct", "dose", "possible_dose_mask", "voxel_dimensions"}
-_PATIENT = re.compile(r"^pt_(\d+)$")
+_PATIENT = re.compile(r"pt_[0-9]+\Z")
+
+Indices = Int[np.ndarray, " n"]
 
 
 class OpenKBPReader(AbstractReader):
@@ -49,8 +53,10 @@ class OpenKBPReader(AbstractReader):
         split: "train", "validation" or "test".
         require_dose: Whether a patient without `dose.csv` is an error; None means yes for training only.
 
+    A patient found twice, in this split (`pt_1` and `pt_01`) or in another one, is listed but refused when read.
+
     Raises:
-        CaseError: If the folder is missing or empty, or a patient appears twice (in this split or in another one).
+        CaseError: If the split is unknown, or its folder is missing or without patients.
     """
 
     def __init__(self, root: str | Path, split: str = "train", require_dose: bool | None = None) -> None:
@@ -66,7 +72,7 @@ class OpenKBPReader(AbstractReader):
         self._case_ids = _patients(folder)
         if not self._case_ids:
             raise CaseError("must hold folders named pt_N", argument="data.root", value="none", path=folder)
-        self._refuse_leaks()
+        self._twins = self._find_twins()
 
     @property
     def case_ids(self) -> Sequence[str]:
@@ -77,6 +83,7 @@ class OpenKBPReader(AbstractReader):
         """Return one patient; see `AbstractReader.read`."""
         if case_id not in self._case_ids:
             raise CaseError(f"must be a patient of {self._folder(self.split)}", argument="case_id", value=case_id)
+        self._refuse_twins(case_id)
         folder = self._folder(self.split) / case_id
         try:
             return self._build(case_id, folder)
@@ -86,15 +93,21 @@ class OpenKBPReader(AbstractReader):
             raise CaseError(str(error), path=folder) from error
 
     def fingerprint(self, case_id: str) -> str:
-        """Return the names, sizes and modification times of the patient's files."""
+        """Return the names, sizes and modification times of the patient's files.
+
+        Raises:
+            CaseError: If the patient appears twice, so that no cache can hide it.
+        """
+        self._refuse_twins(case_id)
         files = sorted((self._folder(self.split) / case_id).glob("*.csv"))
         return ";".join(f"{p.stem}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files)
 
     def _build(self, case_id: str, folder: Path) -> PatientCase:
         spacing = openkbp_csv.read_voxel_dimensions(folder / "voxel_dimensions.csv")
         structures = _read_structures(folder)
-        dose_mask = _read_mask(folder / "possible_dose_mask.csv")
-        stored_ct = _read_volume(folder / "ct.csv", np.float32)
+        scored = openkbp_csv.read_mask_indices(folder / "possible_dose_mask.csv")
+        dose_mask = _mask_of(scored)
+        stored_ct = _read_volume(folder / "ct.csv", scored)
         if stored_ct.min() < 0:
             raise CaseError("must not be negative", argument="ct", value=float(stored_ct.min()), path=folder / "ct.csv")
         return PatientCase(
@@ -105,14 +118,14 @@ class OpenKBPReader(AbstractReader):
             structures=structures,
             prescription_gy={name: gy for name, gy in TARGETS.values() if name in structures},
             beams=BEAMS,
-            dose_gy=self._read_dose(folder / "dose.csv"),
+            dose_gy=self._read_dose(folder / "dose.csv", scored),
             dose_mask=dose_mask,
         )
 
-    def _read_dose(self, path: Path) -> Volume | None:
+    def _read_dose(self, path: Path, scored: Indices) -> FloatVolume | None:
         if not path.exists() and not self.require_dose:
             return None
-        dose_gy = _read_volume(path, np.float32)
+        dose_gy = _read_volume(path, scored)
         if dose_gy.min() < 0:
             raise CaseError("must not be negative", argument="dose", value=float(dose_gy.min()), path=path)
         return dose_gy
@@ -120,31 +133,29 @@ class OpenKBPReader(AbstractReader):
     def _folder(self, split: str) -> Path:
         return self.root / "provided-data" / f"{split}-pats"
 
-    def _refuse_leaks(self) -> None:
-        for other in SPLITS:
-            folder = self._folder(other)
-            if other != self.split and folder.is_dir():
-                shared = sorted(set(self._case_ids) & set(_patients(folder)))
-                if shared:
-                    raise CaseError(
-                        f"must not appear in both {self.split} and {other}",
-                        argument="patient",
-                        value=shared,
-                        path=folder,
-                    )
+    def _find_twins(self) -> dict[int, list[str]]:
+        """Return where each patient of this split is, as `split-pats/pt_N`, for those found more than once."""
+        places: dict[int, list[str]] = {}
+        for split in SPLITS:
+            folder = self._folder(split)
+            for name in _patients(folder) if folder.is_dir() else []:
+                places.setdefault(_number(name), []).append(f"{folder.name}/{name}")
+        return {number: found for number, found in places.items() if len(found) > 1}
+
+    def _refuse_twins(self, case_id: str) -> None:
+        found = self._twins.get(_number(case_id), [])
+        if found:
+            folder = self._folder(self.split) / case_id
+            raise CaseError("must appear once, in one split", argument="patient", value=found, path=folder)
 
 
 def _patients(folder: Path) -> list[str]:
-    by_number: dict[int, str] = {}
-    for path in sorted(folder.iterdir()):
-        match = _PATIENT.match(path.name)
-        if not match or not path.is_dir():
-            continue
-        number = int(match[1])
-        if number in by_number:
-            raise CaseError("must be unique", argument="patient id", value=(by_number[number], path.name), path=folder)
-        by_number[number] = path.name
-    return [by_number[number] for number in sorted(by_number)]
+    names = [path.name for path in folder.iterdir() if _PATIENT.match(path.name) and path.is_dir()]
+    return sorted(names, key=lambda name: (_number(name), name))
+
+
+def _number(name: str) -> int:
+    return int(name.removeprefix("pt_"))
 
 
 def _read_structures(folder: Path) -> dict[str, Mask]:
@@ -166,19 +177,32 @@ def _read_structures(folder: Path) -> dict[str, Mask]:
 
 
 def _read_mask(path: Path) -> Mask:
+    return _mask_of(openkbp_csv.read_mask_indices(path))
+
+
+def _mask_of(indices: Indices) -> Mask:
     flat = np.zeros(np.prod(openkbp_csv.SHAPE), bool)
-    flat[openkbp_csv.read_mask_indices(path)] = True
+    flat[indices] = True
     return np.ascontiguousarray(openkbp_csv.to_lps(flat.reshape(openkbp_csv.SHAPE)))
 
 
-def _read_volume(path: Path, dtype: type[np.floating]) -> Volume:
+def _read_volume(path: Path, scored: Indices) -> FloatVolume:
     indices, values = openkbp_csv.read_values(path)
-    flat = np.zeros(np.prod(openkbp_csv.SHAPE), dtype)
+    # Rows go by index. Files cut off between two rows look whole, but leave the last scored voxels without a value.
+    beyond = scored.size if indices.size == 0 else int(np.count_nonzero(scored > indices.max()))
+    if beyond > MAX_BEYOND * scored.size:
+        raise CaseError(
+            "must reach the last voxels of the dose mask: the file is truncated",
+            argument="rows",
+            value=f"none for the last {beyond} of {scored.size} voxels",
+            path=path,
+        )
+    flat = np.zeros(np.prod(openkbp_csv.SHAPE), np.float32)
     flat[indices] = values
     return np.ascontiguousarray(openkbp_csv.to_lps(flat.reshape(openkbp_csv.SHAPE)))
 
 
-def _body(dose_mask: Mask, stored_ct: Volume) -> Mask:
+def _body(dose_mask: Mask, stored_ct: FloatVolume) -> Mask:
     """Return the dose mask grown by its in-plane neighbours that are tissue: the patient up to the skin."""
     in_plane = np.zeros((3, 3, 3), bool)
     in_plane[1] = True

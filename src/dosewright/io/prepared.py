@@ -6,6 +6,7 @@ that unpacking touches only the voxels of a structure's box. Format chosen by me
 """
 
 import json
+import logging
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,12 +20,15 @@ from dosewright.core.files import atomic_path
 from dosewright.core.types import Mask, Volume
 from dosewright.io.reader import AbstractReader
 
+log = logging.getLogger(__name__)
+
 FORMAT = 1
 SUFFIX = ".case"
 MAX_STRUCTURES = 62  # of 64 bits, two hold the body and the dose mask
 _BODY, _DOSE_MASK = "#body", "#dose_mask"
 _CPARAMS = {"codec": blosc2.Codec.ZSTD, "clevel": 5, "nthreads": 1}
-_DPARAMS = {"nthreads": 1}
+# What a file that is not whole, or was not written here, makes zipfile, json, blosc2 and `_build` raise.
+_BROKEN = (zipfile.BadZipFile, LookupError, ValueError, TypeError, RuntimeError, OSError, EOFError)
 
 
 class PreparedReader(AbstractReader):
@@ -32,13 +36,14 @@ class PreparedReader(AbstractReader):
 
     Args:
         folder: Folder written by `dosewright prepare`.
+        split: Subfolder of it, or None for the folder itself.
 
     Raises:
         CaseError: If the folder is missing.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).expanduser()
+    def __init__(self, folder: str | Path, split: str | None = None) -> None:
+        self.folder = Path(folder).expanduser() / (split or "")
         if not self.folder.is_dir():
             raise CaseError("must be a folder of prepared cases", argument="folder", value="none", path=self.folder)
         self._case_ids = sorted(path.stem for path in self.folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
@@ -50,7 +55,11 @@ class PreparedReader(AbstractReader):
 
     def read(self, case_id: str) -> PatientCase:
         """Return one case; see `AbstractReader.read`."""
-        return read_case(self.folder / f"{case_id}{SUFFIX}")
+        path = self.folder / f"{case_id}{SUFFIX}"
+        case = read_case(path)
+        if case.case_id != case_id:
+            raise CaseError("must be the name of its file", argument="case_id", value=case.case_id, path=path)
+        return case
 
     def fingerprint(self, case_id: str) -> str:
         """Return the source's fingerprint as stored with the case."""
@@ -59,6 +68,8 @@ class PreparedReader(AbstractReader):
 
 class CachedReader(AbstractReader):
     """A reader whose cases are prepared on first use and read from the cache from then on.
+
+    An entry that its source has outdated is prepared again, and so is a broken one, with a warning.
 
     Args:
         source: The reader behind it.
@@ -77,20 +88,26 @@ class CachedReader(AbstractReader):
         """Return the source's fingerprint."""
         return self.source.fingerprint(case_id)
 
-    def is_fresh(self, case_id: str) -> bool:
-        """Whether the cache holds the case as its source is now."""
-        return stored_fingerprint(self.path(case_id)) == self.source.fingerprint(case_id)
+    def is_fresh(self, case_id: str, every_byte: bool = False) -> bool:
+        """Whether the cache holds the case as its source is now; `every_byte` compares the file with its checksums."""
+        path = self.path(case_id)
+        fresh = stored_fingerprint(path) == self.source.fingerprint(case_id)
+        return fresh and (not every_byte or _is_whole(path))
 
     def read(self, case_id: str) -> PatientCase:
-        """Return one case, preparing it when the cache has none or an outdated one."""
+        """Return one case, preparing it when the cache has none, an outdated or a broken one."""
         if self.is_fresh(case_id):
-            return read_case(self.path(case_id))
+            try:
+                return read_case(self.path(case_id))
+            except CaseError as error:
+                log.warning("%s; it is prepared again", error)
         self.prepare(case_id)
         return read_case(self.path(case_id))
 
     def prepare(self, case_id: str) -> None:
         """Read one case from the source and write it to the cache."""
-        write_case(self.path(case_id), self.source.read(case_id), self.source.fingerprint(case_id))
+        fingerprint = self.source.fingerprint(case_id)  # before reading: a change meanwhile makes the entry outdated
+        write_case(self.path(case_id), self.source.read(case_id), fingerprint)
 
     def path(self, case_id: str) -> Path:
         """Return the file of a case."""
@@ -133,23 +150,30 @@ def read_case(path: Path) -> PatientCase:
         with zipfile.ZipFile(path) as archive:
             header = _checked_header(json.loads(archive.read("case.json")), path)
             frames = {name: _unframe(archive.read(name)) for name in archive.namelist() if name != "case.json"}
+        return _build(header, frames)
     except FileNotFoundError:
         raise CaseError("must exist", argument="prepared case", value="no such file", path=path) from None
-    except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError, OSError, EOFError) as error:
-        if isinstance(error, CaseError):
+    except _BROKEN as error:
+        if isinstance(error, CaseError) and error.path is not None:
             raise
         raise CaseError("must be a whole prepared case", argument="file", value=str(error), path=path) from error
-    return _build(header, frames)
 
 
 def stored_fingerprint(path: Path) -> str | None:
     """Return the fingerprint a prepared file was written with, or None when there is no readable file."""
     try:
         with zipfile.ZipFile(path) as archive:
-            header = json.loads(archive.read("case.json"))
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError):
+            return _checked_header(json.loads(archive.read("case.json")), path).get("fingerprint")
+    except _BROKEN:
         return None
-    return header.get("fingerprint") if header.get("format") == FORMAT else None
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except _BROKEN:
+        return False
 
 
 def _build(header: dict[str, Any], frames: dict[str, np.ndarray]) -> PatientCase:
@@ -188,7 +212,9 @@ def _header(case: PatientCase) -> dict[str, Any]:
     }
 
 
-def _checked_header(header: dict[str, Any], path: Path) -> dict[str, Any]:
+def _checked_header(header: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(header, dict):
+        raise CaseError("must be an object", argument="case.json", value=header, path=path)
     if header.get("format") != FORMAT:
         raise CaseError(f"must be {FORMAT}; prepare again", argument="format", value=header.get("format"), path=path)
     return header
@@ -205,7 +231,7 @@ def _pack_masks(masks: dict[str, Mask], shape: tuple[int, int, int]) -> tuple[np
             box.append([int(hit[0]), int(hit[-1]) + 1])
         boxes[name] = box
         inside = tuple(slice(*span) for span in box)
-        bits[inside] |= mask[inside].astype(dtype) << dtype(bit)
+        bits[inside] |= mask[inside] * dtype(1 << bit)
     return bits, boxes
 
 

@@ -71,7 +71,5 @@ def launch(job: str, overrides: Sequence[str]) -> None:
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=job)(task)()
 
 
-
-
 if __name__ == "__main__":
     main()

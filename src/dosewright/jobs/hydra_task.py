@@ -42,8 +42,8 @@ def run_name(overrides: str) -> str:
 class Task:
     """A job as Hydra calls it; picklable by name, so that launchers can send it to other processes.
 
-    A run of a sweep leaves `finished.json` with a hash of its configuration and its result; started again, it is not run
-    again. A `DosewrightError` ends a single run with its message and exit code 1, without a traceback.
+    A run of a sweep leaves `finished.json` with a hash of its configuration and its result; started again, it is not
+    run again. A `DosewrightError` ends a single run with its message and exit code 1, without a traceback.
     """
 
     def __init__(self, job: str) -> None:

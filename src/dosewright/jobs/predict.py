@@ -16,6 +16,7 @@ from rich.progress import track
 from dosewright.core import DosewrightError, InputError
 from dosewright.core.files import atomic_write
 from dosewright.core.types import FloatVolume
+from dosewright.inference.mean_dose import MeanDosePredictor
 from dosewright.inference.predictor import Predictor
 from dosewright.inference.weights import default_weights, load_model
 from dosewright.io.predictions import read_prediction, write_prediction
@@ -40,7 +41,7 @@ def run(cfg: DictConfig) -> dict[str, object]:
     out = Path(cfg.out)
     _claim_folder(out, _settings(cfg, predictor), overwrite=cfg.overwrite)
     failures, seconds = {}, []
-    for case_id in track(reader.case_ids, description="predicting", disable=None):
+    for case_id in track(reader.case_ids, description="predicting"):
         if not cfg.overwrite and (out / f"{case_id}.npz").exists():
             continue
         try:
@@ -59,8 +60,17 @@ def run(cfg: DictConfig) -> dict[str, object]:
     return {"cases": done, "seconds_per_case": float(np.median(seconds)) if seconds else None}
 
 
-def build_predictor(cfg: DictConfig) -> Predictor:
-    """Return the predictor of a configuration."""
+def build_predictor(cfg: DictConfig) -> Predictor | MeanDosePredictor:
+    """Return the predictor of a configuration.
+
+    Raises:
+        InputError: If the baseline is unknown.
+        CheckpointError: If a checkpoint cannot be used.
+    """
+    if cfg.baseline == "mean_dose":
+        return MeanDosePredictor.fit(instantiate(cfg.data.reader, split="train"))
+    if cfg.baseline is not None:
+        raise InputError("must be null or mean_dose", argument="baseline", value=cfg.baseline)
     given = cfg.checkpoint if cfg.checkpoint else str(default_weights())
     paths = list(given) if isinstance(given, ListConfig | list) else [given]
     device = cfg.device
@@ -76,7 +86,7 @@ def build_predictor(cfg: DictConfig) -> Predictor:
     )
 
 
-def _predict_one(predictor: Predictor, reader: AbstractReader, case_id: str, out: Path) -> float:
+def _predict_one(predictor: Predictor | MeanDosePredictor, reader: AbstractReader, case_id: str, out: Path) -> float:
     case = reader.read(case_id)
     start = time.perf_counter()
     dose_gy = predictor.predict(case)
@@ -85,8 +95,11 @@ def _predict_one(predictor: Predictor, reader: AbstractReader, case_id: str, out
     return seconds
 
 
-def _settings(cfg: DictConfig, predictor: Predictor) -> dict[str, object]:
-    hashes = [hashlib.sha256(model.path.read_bytes()).hexdigest()[:16] for model in predictor.models]
+def _settings(cfg: DictConfig, predictor: Predictor | MeanDosePredictor) -> dict[str, object]:
+    if isinstance(predictor, MeanDosePredictor):
+        hashes = [hashlib.sha256(predictor.mean_gy.tobytes()).hexdigest()[:16]]
+    else:
+        hashes = [hashlib.sha256(model.path.read_bytes()).hexdigest()[:16] for model in predictor.models]
     return {
         "checkpoints": hashes,
         "data": {key: str(cfg.data[key]) for key in ("name", "root", "split") if key in cfg.data},

@@ -3,7 +3,7 @@
 import json
 import logging
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -55,7 +55,7 @@ def prepare_all(reader: CachedReader, case_ids: Sequence[str], workers: int, des
     """Prepare cases in `workers` processes under a progress bar; return one outcome per case, in order."""
     outcomes: dict[str, Outcome] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=None) as progress:
+    with Progress(*columns) as progress:
         task = progress.add_task(description, total=len(case_ids))
         for outcome in _outcomes(reader, case_ids, workers):
             outcomes[outcome[0]] = outcome
@@ -75,7 +75,7 @@ def prepare_one(reader: CachedReader, case_id: str) -> Outcome:
     return case_id, PREPARED, ""
 
 
-def _outcomes(reader: CachedReader, case_ids: Sequence[str], workers: int):  # type: ignore[no-untyped-def]
+def _outcomes(reader: CachedReader, case_ids: Sequence[str], workers: int) -> Iterator[Outcome]:
     if workers == 1:
         for case_id in case_ids:
             yield prepare_one(reader, case_id)

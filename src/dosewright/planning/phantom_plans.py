@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -27,8 +27,8 @@ from dosewright.io.reader import AbstractReader
 class PhantomReader(AbstractReader):
     """Random patients with the dose of an optimised photon plan.
 
-    The first read of a case computes its plan, which takes seconds and needs the `plans` extra; later ones take the dose
-    from `cache_dir`. A cached dose is named by everything that determines it, so that other arguments never meet it.
+    The first read of a case computes its plan, which takes seconds and needs the `plans` extra; later ones take the
+    dose from `cache_dir`. A cached dose is named by everything that determines it: other arguments never meet it.
 
     Args:
         cache_dir: Folder of the cached doses; made when absent.
@@ -63,7 +63,11 @@ class PhantomReader(AbstractReader):
     ) -> None:
         self.cache_dir = Path(cache_dir)
         self.anatomy = PhantomAnatomyReader(site, count, seed, split, shape_zyx, spacing_xyz_mm)
-        self.plan = {"beamlet_mm": beamlet_mm, "dose_spacing_mm": dose_spacing_mm, "iterations": iterations}
+        self.plan: dict[str, Any] = {
+            "beamlet_mm": beamlet_mm,
+            "dose_spacing_mm": dose_spacing_mm,
+            "iterations": iterations,
+        }
         self.vary_goals = vary_goals
 
     @property

@@ -84,7 +84,9 @@ class DoseDataModule(pl.LightningDataModule):
         return self._loader(self.dataset("validation"), batch_size=1)
 
     def _loader(self, dataset: DoseDataset, **options: Any) -> DataLoader[dict[str, Any]]:
-        return DataLoader(dataset, num_workers=self._workers, collate_fn=collate, persistent_workers=self._workers > 0, **options)
+        return DataLoader(
+            dataset, num_workers=self._workers, collate_fn=collate, persistent_workers=self._workers > 0, **options
+        )
 
 
 class FirstCases(AbstractReader):

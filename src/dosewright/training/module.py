@@ -50,7 +50,7 @@ class DoseModule(pl.LightningModule):
         self.loss: nn.Module = instantiate(loss)
         self.dose_scale_gy = dose_scale_gy
         if channels_last:
-            self.net = self.net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            self.net = self.net.to(memory_format=torch.channels_last_3d)
 
     def forward(self, image: Float[Tensor, "b c z y x"]) -> Float[Tensor, "b 1 z y x"]:
         """Return the predicted dose in Gy (not clamped, not masked)."""
@@ -96,7 +96,9 @@ class DoseModule(pl.LightningModule):
         for key in ("model", "channels", "dose_scale_gy"):
             if key in theirs and theirs[key] != self.hparams[key]:
                 raise CheckpointError(
-                    f"must be the one the checkpoint was trained with ({theirs[key]})", argument=key, value=self.hparams[key]
+                    f"must be the one the checkpoint was trained with ({theirs[key]})",
+                    argument=key,
+                    value=self.hparams[key],
                 )
 
     def _gy(self, output: Tensor) -> Tensor:

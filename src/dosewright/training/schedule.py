@@ -17,7 +17,9 @@ def cosine_with_warmup(
         InputError: If there is no step to take, or the fraction is outside [0, 1].
     """
     if total_steps < 1:
-        raise InputError("must be positive: give the trainer max_epochs or max_steps", argument="total_steps", value=total_steps)
+        raise InputError(
+            "must be positive: give the trainer max_epochs or max_steps", argument="total_steps", value=total_steps
+        )
     if not 0.0 <= final_fraction <= 1.0:
         raise InputError("must be in [0, 1]", argument="final_fraction", value=final_fraction)
     warmup = min(warmup_steps, total_steps // 10)

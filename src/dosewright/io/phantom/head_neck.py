@@ -1,7 +1,7 @@
 """A random head and neck: bones, air ways, organs at risk and one to three targets.
 
-Reference frame in mm, LPS: x to the patient's left, y posterior, z cranial, with z = 0 near the disc C2/C3 and the mandible's
-angle. Means follow an average adult; organ volumes are checked in the tests against published ones.
+Reference frame in mm, LPS: x to the patient's left, y posterior, z cranial, with z = 0 near the disc C2/C3 and the
+mandible's angle. Means follow an average adult; organ volumes are checked in the tests against published ones.
 """
 
 from dataclasses import dataclass
@@ -143,7 +143,7 @@ def _glands(jitter: Jitter) -> dict[str, AbstractShape]:
         superficial = jitter.ellipsoid((sign * 58, 0, 10), (10, 22, 27), sd=0.07)
         deep = jitter.ellipsoid((sign * 51, 10, 14), (13, 12, 20), sd=0.07)
         glands[f"Parotid_{side}"] = Union((superficial, deep))
-        glands[f"Glnd_Submand_{side}"] = jitter.ellipsoid((sign * 32, -34, -24), (10, 15, 12), tilt_deg=-15)
+        glands[f"Glnd_Submand_{side}"] = jitter.ellipsoid((sign * 31, -33, -25), (11.5, 17, 13.5), tilt_deg=-15)
     return glands
 
 
@@ -232,7 +232,8 @@ def _shoulder_bones(jitter: Jitter) -> tuple[Tissue, ...]:
         for i in range(3):  # uppermost ribs, from the spine around the lung's apex
             z, wide = -112.0 - 18 * i, 44.0 + 16 * i
             rib: list[Triple] = [
-                (s * 18, 58 + 5 * i, z), (s * wide, 48 + 5 * i, z - 8), (s * (wide + 8), 10, z - 22), (s * 26, -30, z - 40),
+                (s * 18, 58 + 5 * i, z), (s * wide, 48 + 5 * i, z - 8), (s * (wide + 8), 10, z - 22),
+                (s * 26, -30, z - 40),
             ]  # fmt: skip
             bones.append(Tissue(spline_tube(rib, [4.5] * 4), 420.0, 80.0))
     return tuple(bones)

@@ -1,7 +1,7 @@
 """A random thorax, arms up: lungs, heart, ribs and one lung tumour with its PTV.
 
-Reference frame in mm, LPS: x to the patient's left, y posterior, z cranial, with z = 0 about 6 cm below the carina. Means
-follow an average adult; organ volumes are checked in the tests against published ones.
+Reference frame in mm, LPS: x to the patient's left, y posterior, z cranial, with z = 0 about 6 cm below the carina.
+Means follow an average adult; organ volumes are checked in the tests against published ones.
 """
 
 from dataclasses import dataclass
@@ -108,7 +108,7 @@ def _sample_parts(jitter: Jitter) -> _Parts:
         canal=spline_tube(behind, [8.5] * len(behind)),
         cord=spline_tube(behind, [jitter.number(4.8, 0.25)] * len(behind), squash_xyz=(1.25, 1, 1)),
         trachea=Union((windpipe, *bronchi)),
-        gullet=spline_tube(GULLET_MM, [jitter.number(7.0, 0.5)] * len(GULLET_MM), squash_xyz=(1.3, 1, 1)),
+        gullet=spline_tube(GULLET_MM, [jitter.number(6.0, 0.4)] * len(GULLET_MM), squash_xyz=(1.3, 1, 1)),
         aorta=aorta,
         heart=heart,
         liver=liver,

@@ -74,7 +74,7 @@ def rasterise(anatomy: Anatomy, grid: Grid, case_id: str, rng: np.random.Generat
 
 @dataclass(frozen=True)
 class Canvas:
-    """Voxel centres of a grid in an anatomy's reference frame, and how far shapes may stick out of their boxes there."""
+    """Voxel centres of a grid in an anatomy's reference frame, and how far shapes stick out of their boxes there."""
 
     x: Float[np.ndarray, "z y x"]
     y: Float[np.ndarray, "z y x"]
@@ -87,14 +87,12 @@ class Canvas:
     def over(cls, anatomy: Anatomy, grid: Grid) -> "Canvas":
         """Return the canvas of a grid: p_reference = p / scale + centre + displacement(p / scale)."""
         warp = anatomy.warp
-        axes = tuple(
-            (grid.axis_mm(a) / s + c).astype(np.float32)
-            for a, s, c in zip("xyz", warp.scale_xyz, anatomy.center_xyz_mm)
-        )
-        x, y, z = axes[0][None, None, :], axes[1][None, :, None], axes[2][:, None, None]
+        places = zip("xyz", warp.scale_xyz, anatomy.center_xyz_mm)
+        flat_x, flat_y, flat_z = ((grid.axis_mm(a) / s + c).astype(np.float32) for a, s, c in places)
+        x, y, z = flat_x[None, None, :], flat_y[None, :, None], flat_z[:, None, None]
         shifts = [np.float32(warp.amplitude_mm) * wave.values(x, y, z) for wave in warp.waves_xyz]
         blur = float(np.mean(grid.spacing_xyz_mm))
-        return cls(x + shifts[0], y + shifts[1], z + shifts[2], axes, warp.reach_mm + blur, blur)
+        return cls(x + shifts[0], y + shifts[1], z + shifts[2], (flat_x, flat_y, flat_z), warp.reach_mm + blur, blur)
 
     def box(self, shape: AbstractShape) -> tuple[slice, slice, slice]:
         """Return the index box that surely holds a shape and its blurred edge."""

@@ -1,7 +1,7 @@
 """Implicit shapes in LPS mm: closed forms whose level is negative inside and about the distance to the surface in mm.
 
-Levels are first-order distances f / |∇f| (Taubin 1994), exact at the surface and good within a few centimetres of it, which
-is what margins and partial volumes need.
+Levels are first-order distances f / |∇f| (Taubin 1994), exact at the surface and good within a few centimetres of it,
+which is what margins and partial volumes need.
 """
 
 from abc import ABC, abstractmethod

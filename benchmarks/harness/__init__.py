@@ -1,0 +1,1 @@
+"""What the benchmarks share: patients, a clock, a table, and a plain reader to compare with."""
