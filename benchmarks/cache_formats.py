@@ -2,9 +2,9 @@
 
     python benchmarks/cache_formats.py [--root DIR] [--case pt_1]
 
-Each row writes the case into a file and reads it back into a checked `PatientCase` with bool masks. All give back the same
-CT and masks; the dose is exact, or within 1 mGy where it is stored as 16 bits. Files are in the page cache when read, and
-flushing to the disk is left out. DIR holds OpenKBP's `provided-data`; without it a phantom is measured.
+Each row writes the case into a file and reads it back into a checked `PatientCase` with bool masks. All give back the
+same CT and masks; the dose is exact, or within 1 mGy where it is stored as 16 bits. Files are in the page cache when
+read, and flushing to the disk is left out. DIR holds OpenKBP's `provided-data`; without it a phantom is measured.
 """
 
 import io
@@ -12,19 +12,20 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
 import blosc2
 import numpy as np
-from harness.patients import openkbp_root, parser, source_of
-from harness.timing import machine, median_ms, print_table
 from safetensors.numpy import load_file, save_file
 
 from dosewright.core import PatientCase
 from dosewright.io.openkbp import OpenKBPReader
 from dosewright.io.prepared import read_case, write_case
+from harness.patients import openkbp_root, parser, source_of
+from harness.timing import machine, medians_ms, print_table
 
 PEER = "npz, deflated"
 DOSE_TOLERANCE_GY = 1e-3
@@ -77,10 +78,10 @@ def npz_packed() -> Format:
     def write(path: Path, case: PatientCase) -> None:
         arrays = arrays_of(case)
         scale = float(arrays["dose"].max()) / 65535
-        packed = {k: np.packbits(v, axis=-1) if v.dtype == bool else v for k, v in arrays.items()}
+        packed: Arrays = {k: np.packbits(v, axis=-1) if v.dtype == bool else v for k, v in arrays.items()}
         packed["dose"] = np.round(arrays["dose"] / scale).astype(np.uint16)
         with path.open("wb") as stream:
-            np.savez_compressed(stream, **packed, scale=np.float32(scale))
+            np.savez_compressed(stream, **packed, scale=np.float32(scale))  # type: ignore[arg-type]
 
     def read(path: Path, like: PatientCase) -> PatientCase:
         size = like.grid.shape_zyx[-1]
@@ -146,14 +147,14 @@ def main() -> None:
     options = arguments.parse_args()
     with openkbp_root(options.root) as root:
         case = OpenKBPReader(root).read(options.case)
-    rows: list[tuple[str, int, float, float]] = []
     with tempfile.TemporaryDirectory() as folder, mock.patch("os.fsync"):
-        for form in FORMATS:
-            path = Path(folder) / "case.file"
-            write_ms = median_ms(lambda form=form, path=path: form.write(path, case), options.repeats)  # type: ignore[misc]
+        paths = [Path(folder) / str(index) for index in range(len(FORMATS))]
+        write_ms = medians_ms([partial(f.write, path, case) for f, path in zip(FORMATS, paths)], options.repeats)
+        for form, path in zip(FORMATS, paths):
             check(form.name, form.read(path, case), case)
-            read_ms = median_ms(lambda form=form, path=path: form.read(path, case), options.repeats)  # type: ignore[misc]
-            rows.append((form.name, path.stat().st_size, write_ms, read_ms))
+        read_ms = medians_ms([partial(f.read, path, case) for f, path in zip(FORMATS, paths)], options.repeats)
+        sizes = [path.stat().st_size for path in paths]
+    rows = list(zip((form.name for form in FORMATS), sizes, write_ms, read_ms))
     peer = next(row for row in rows if row[0] == PEER)
     print(machine("blosc2", "safetensors"))
     print(

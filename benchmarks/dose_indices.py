@@ -1,12 +1,11 @@
-"""Time all DVHs and indices of the structures of one real patient against a naive numpy twin.
+"""Time all DVHs and indices of the structures of one patient against a naive numpy twin.
 
-    python benchmarks/dose_indices.py --root DIR
+    python benchmarks/dose_indices.py [--root DIR]
 
-DIR holds OpenKBP's `provided-data`. The twin masks the volume anew for every index and counts every DVH bin by itself.
-Both give the same numbers, which is checked before they are timed.
+DIR holds OpenKBP's `provided-data`; without it a phantom is measured. The twin masks the volume anew for every index
+and counts every DVH bin by itself. Both give the same numbers, which is checked before they are timed.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from dosewright.core import PatientCase
 from dosewright.dose import CaseDose, DoseIndex, IndexKind, default_indices, dvh_curves, index_table
 from dosewright.io.openkbp import OpenKBPReader
+from harness.patients import openkbp_root, parser
 
 BIN_GY = 0.1
 Result = dict[tuple[str, str], float | np.ndarray]
@@ -86,12 +86,11 @@ def best_and_median_ms(work: Callable[[], object], repeats: int) -> tuple[float,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, required=True, help="folder that holds OpenKBP's provided-data")
-    parser.add_argument("--split", default="train")
-    parser.add_argument("--repeats", type=int, default=20)
-    args = parser.parse_args()
-    case = fullest_case(args.root, args.split)
+    arguments = parser(__doc__ or "", repeats=20)
+    arguments.add_argument("--split", default="train")
+    args = arguments.parse_args()
+    with openkbp_root(args.root) as root:
+        case = fullest_case(root, args.split)
     mine, twin = ours(case), naive(case)
     if mine.keys() != twin.keys():
         raise SystemExit(f"the two disagree on what to compute: {mine.keys() ^ twin.keys()}")

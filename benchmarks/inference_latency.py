@@ -7,9 +7,9 @@ predict it in one piece; the first call is not counted. bf16 is autocast. Needs 
 """
 
 import argparse
+from functools import partial
 
 import torch
-from harness.timing import machine, median_ms, print_table
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from monai.networks.nets.mednext import create_mednext
@@ -17,8 +17,10 @@ from torch import nn
 
 from dosewright.jobs.cli import conf_dir
 from dosewright.jobs.hydra_task import register_resolvers
+from harness.timing import machine, medians_ms, print_table
 
 PEER = "MedNeXt-S (MONAI)"
+PRECISIONS = ("fp32", "bf16")
 Row = tuple[str, str, int, float]
 
 
@@ -31,19 +33,23 @@ def ours(model: str) -> tuple[nn.Module, int]:
     return instantiate(cfg.model, in_channels=channels), channels
 
 
+def mednext_s(channels: int) -> nn.Module:
+    """Return the peer."""
+    return create_mednext("S", in_channels=channels, out_channels=1, kernel_size=3)
+
+
 def measured(name: str, net: nn.Module, image: torch.Tensor, repeats: int) -> list[Row]:
-    parameters = sum(p.numel() for p in net.parameters())
-    rows, outputs = [], {}
-    for precision in ("fp32", "bf16"):
+    outputs: dict[str, torch.Tensor] = {}
 
-        def predict(precision: str = precision) -> None:
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                outputs[precision] = net(image).float()
+    def predict(precision: str) -> None:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            outputs[precision] = net(image).float()
 
-        rows.append((name, precision, parameters, median_ms(predict, repeats)))
+    times = medians_ms([partial(predict, precision) for precision in PRECISIONS], repeats)
     worst = float((outputs["bf16"] - outputs["fp32"]).abs().max() / outputs["fp32"].std())
-    print(f"{name}: bf16 is within {worst:.3f} standard deviations of fp32")
-    return rows
+    print(f"{name}: bf16 differs from fp32 by at most {worst:.3f} standard deviations of the output")
+    parameters = sum(p.numel() for p in net.parameters())
+    return [(name, precision, parameters, ms) for precision, ms in zip(PRECISIONS, times)]
 
 
 def main() -> None:
@@ -55,7 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     net, channels = ours(options.model)
-    peer = create_mednext("S", in_channels=channels, out_channels=1, kernel_size=3)
+    peer = mednext_s(channels)
     image = torch.randn(1, channels, *[options.size] * 3)
     print(machine("monai"))
     print(f"{channels} channels at {options.size}³; median of {options.repeats}, of the peer {options.peer_repeats}")

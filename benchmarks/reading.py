@@ -2,8 +2,8 @@
 
     python benchmarks/reading.py [--root DIR] [--case pt_1]
 
-The plain reader takes the same files line by line with the csv module and checks nothing. All give the same volumes, the
-cache's dose within 1 mGy. Files are in the page cache. DIR holds OpenKBP's `provided-data`; without it a phantom is
+The plain reader takes the same files line by line with the csv module and checks nothing. All give the same volumes,
+the cache's dose within 1 mGy. Files are in the page cache. DIR holds OpenKBP's `provided-data`; without it a phantom is
 measured. Aims: a published patient within 1500 ms, a prepared one within 50 ms.
 """
 
@@ -11,13 +11,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from harness.patients import openkbp_root, parser, source_of
-from harness.plain_reader import read_plainly
-from harness.timing import machine, median_ms, print_table
 
 from dosewright.core import PatientCase
 from dosewright.io.openkbp import OARS, TARGETS, OpenKBPReader
 from dosewright.io.prepared import CachedReader, read_case
+from harness.patients import openkbp_root, parser, source_of
+from harness.plain_reader import read_plainly
+from harness.timing import machine, medians_ms, print_table
 
 AIM_MS = {"csv module, line by line": None, "OpenKBPReader": 1500.0, "prepared case": 50.0, "CachedReader": 50.0}
 
@@ -54,7 +54,7 @@ def main() -> None:
             lambda: read_case(prepared),
             lambda: cached.read(options.case),
         )
-        found = [median_ms(step, options.repeats) for step in work]
+        found = medians_ms(work, options.repeats)
         print(machine("blosc2"))
         print(f"{source_of(options.root)}: {options.case}, {source_kb:.0f} kB of CSV; ", end="")
         print(f"{prepared.stat().st_size / 1e3:.0f} kB prepared; median of {options.repeats}\n")

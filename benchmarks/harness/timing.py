@@ -8,28 +8,36 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
 
-def times_ms(work: Callable[[], object], repeats: int) -> list[float]:
-    """Return how long each of `repeats` calls took, after one that is not counted."""
-    work()
-    found = []
-    for _ in range(repeats):
-        start = time.perf_counter()
+def medians_ms(works: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+    """Return the median time of each work, after one call that is not counted.
+
+    They take turns, so that whatever else the machine does meets all of them.
+    """
+    for work in works:
         work()
-        found.append((time.perf_counter() - start) * 1e3)
-    return found
-
-
-def median_ms(work: Callable[[], object], repeats: int) -> float:
-    """Return the median of `times_ms`."""
-    return statistics.median(times_ms(work, repeats))
+    found: list[list[float]] = [[] for _ in works]
+    for _ in range(repeats):
+        for times, work in zip(found, works, strict=True):
+            start = time.perf_counter()
+            work()
+            times.append((time.perf_counter() - start) * 1e3)
+    return [statistics.median(times) for times in found]
 
 
 def peak_gb() -> float:
-    """Return the most memory this process has held so far, in GB (10⁹ bytes)."""
+    """Return the most memory this process has held so far, in GB (10⁹ bytes).
+
+    On Linux from the kernel's high-water mark: `getrusage` there includes what the parent held when it started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1e9
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
 

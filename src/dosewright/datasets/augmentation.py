@@ -4,6 +4,7 @@ Parameters are drawn first (`sample`), then applied (`apply`), so that a run can
 TorchIO speaks RAS+ and (c, x, y, z); the conversion is at the bottom of this file.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +19,11 @@ from dosewright.datasets.sample import Sample
 
 @dataclass(frozen=True)
 class Draw:
-    """One augmentation: flip left-right, then rotate about the crop's centre, then shift."""
+    """One augmentation: flip left-right, then rotate about the crop's centre, then shift.
+
+    Angles turn the patient right-handed about the LPS axes (+90° about z takes its left to posterior), about y first,
+    then x, then z; shifts move it along them.
+    """
 
     flip: bool = False
     rotation_zyx_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -46,8 +51,8 @@ class Augmentation:
 
     flip_probability: float = 0.5
     affine_probability: float = 0.0
-    rotation_zyx_deg: tuple[float, float, float] = (20.0, 5.0, 5.0)
-    translation_zyx_mm: tuple[float, float, float] = (10.0, 10.0, 10.0)
+    rotation_zyx_deg: Sequence[float] = (20.0, 5.0, 5.0)
+    translation_zyx_mm: Sequence[float] = (10.0, 10.0, 10.0)
 
     def __post_init__(self) -> None:
         for name in ("flip_probability", "affine_probability"):
@@ -72,7 +77,7 @@ class Augmentation:
 
 
 def apply(sample: Sample, draw: Draw, channels: ChannelSet) -> Sample:
-    """Return the augmented sample: volumes interpolated linearly, masks by nearest neighbour, sides swapped by a flip."""
+    """Return the augmented sample: volumes linearly, masks by nearest neighbour, sides swapped by a flip."""
     if draw.flip:
         sample = _flipped(sample, channels)
     return _moved(sample, draw) if draw.is_affine else sample
@@ -129,7 +134,7 @@ def _ras_affine(spacing_zyx_mm: tuple[float, float, float]) -> np.ndarray:
 
 
 def _to_xyz(tensor: Tensor) -> Tensor:
-    return tensor.permute(0, 3, 2, 1).contiguous()
+    return tensor.permute(0, 3, 2, 1)  # a view: TorchIO turns it back before it resamples
 
 
 def _to_zyx(tensor: Tensor) -> Tensor:

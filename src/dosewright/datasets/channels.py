@@ -4,6 +4,7 @@ Every group returns float16 volumes on the case's grid, scaled to about [-1, 1];
 channel, so the number of channels depends on the configuration alone.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal, final
@@ -48,8 +49,8 @@ class CT(AbstractChannels):
 
     fill = -1.0
 
-    def __init__(self, window_hu: tuple[float, float] = (-1000.0, 1500.0)) -> None:
-        if window_hu[0] >= window_hu[1]:
+    def __init__(self, window_hu: Sequence[float] = (-1000.0, 1500.0)) -> None:
+        if not window_hu[0] < window_hu[1]:
             raise InputError("must grow", argument="window_hu", value=tuple(window_hu))
         self.window_hu = (float(window_hu[0]), float(window_hu[1]))
 
@@ -81,10 +82,14 @@ class Regions(AbstractChannels):
 
 @final
 class PrescriptionMap(AbstractChannels):
-    """Prescribed dose inside the targets, divided by `scale_gy`; the highest where targets overlap, 0 elsewhere."""
+    """Prescribed dose inside the targets, divided by `scale_gy`; the highest where targets overlap, 0 elsewhere.
+
+    Raises:
+        InputError: If the scale is not positive.
+    """
 
     def __init__(self, scale_gy: float = 70.0) -> None:
-        self.scale_gy = float(scale_gy)
+        self.scale_gy = _positive("scale_gy", scale_gy)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -122,17 +127,20 @@ class Masks(AbstractChannels):
 
 @final
 class Distances(AbstractChannels):
-    """Signed distance to each structure of a list, negative inside, as tanh(distance / scale); absent ones read 1 (far).
+    """Signed distance to each structure of a list, negative inside, as tanh(distance / scale); absent ones read 1.
 
     Args:
         structures: Structure names.
         scale_mm: Distance at which the map saturates.
+
+    Raises:
+        InputError: If the scale is not positive.
     """
 
     fill = 1.0
 
     def __init__(self, structures: Sequence[str], scale_mm: float = 30.0) -> None:
-        self.structures, self.scale_mm = tuple(structures), float(scale_mm)
+        self.structures, self.scale_mm = tuple(structures), _positive("scale_mm", scale_mm)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -230,3 +238,9 @@ class ChannelSet:
     def compute(self, case: PatientCase) -> Channels:
         """Return all channels of a case."""
         return np.concatenate([group.compute(case) for group in self.groups])
+
+
+def _positive(name: str, value: float) -> float:
+    if not (math.isfinite(value) and value > 0):
+        raise InputError("must be positive and finite", argument=name, value=value)
+    return float(value)

@@ -1,8 +1,9 @@
-"""Datasets and samplers whose every draw follows from seed, epoch and position: a resumed run sees what the first one saw."""
+"""Datasets and samplers whose draws follow from seed, epoch and position: a resumed run sees what the first saw."""
 
 from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Float
 from torch.utils.data import Dataset, Sampler
 
 from dosewright.core import CaseError, InputError
@@ -73,7 +74,7 @@ class DoseDataset(Dataset[dict[str, object]]):
             self._kept[case_index] = sample
         return sample
 
-    def placed(self, case_index: int, dose_gy: FloatVolume) -> FloatVolume:
+    def placed(self, case_index: int, dose_gy: Float[np.ndarray, "d h w"]) -> FloatVolume:
         """Return a dose predicted on a case's item as a volume of the case's whole grid."""
         case = self.reader.read(self.reader.case_ids[case_index])
         return place_back(dose_gy, self.sample(case_index).box, case.grid)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import ndimage, optimize, sparse
 
 from dosewright.core import Grid, InputError, PatientCase
@@ -189,14 +189,16 @@ def _torch_csr(matrix: sparse.csr_array) -> torch.Tensor:
         return torch.sparse_csr_tensor(starts, columns, values, size=matrix.shape, check_invariants=False)
 
 
-def _on_grid(mask: Mask, source: Grid, grid: Grid, *, share: float = 0.5) -> Mask:
+def _on_grid(mask: Mask, source: Grid, grid: Grid, *, share: float = 0.5) -> Bool[np.ndarray, "k j i"]:
     """Return a mask at another grid's voxel centres: where the interpolated mask exceeds `share`."""
     if source.is_close(grid):
         return np.asarray(mask)
     return ndimage.map_coordinates(mask.astype(np.float32), _indices(source, grid), order=1, mode="constant") > share
 
 
-def _interpolated(dose_gy: FloatVolume, body: Mask, grid: Grid, case: PatientCase) -> FloatVolume:
+def _interpolated(
+    dose_gy: Float[np.ndarray, "k j i"], body: Bool[np.ndarray, "k j i"], grid: Grid, case: PatientCase
+) -> FloatVolume:
     """Return the dose on the case's grid, interpolated from voxels inside the body only, zero outside."""
     if not grid.is_close(case.grid):
         at = _indices(grid, case.grid)

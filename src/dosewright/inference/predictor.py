@@ -12,7 +12,7 @@ from torch import Tensor
 from dosewright.core import InputError, PatientCase, keys
 from dosewright.core.types import FloatVolume
 from dosewright.datasets.augmentation import Draw, apply
-from dosewright.datasets.sample import Sample, make_sample, place_back, to_item
+from dosewright.datasets.sample import Sample, make_sample, padded, place_back, to_item
 from dosewright.inference.weights import Model
 
 
@@ -29,7 +29,7 @@ class Predictor:
         precision: "fp32", or "bf16" for autocast.
 
     Raises:
-        InputError: If there is no model, or a setting is out of range.
+        InputError: If there is no model, a setting is out of range, or this machine lacks the device.
     """
 
     models: Sequence[Model]
@@ -47,9 +47,9 @@ class Predictor:
         if self.precision not in ("fp32", "bf16"):
             raise InputError('must be "fp32" or "bf16"', argument="precision", value=self.precision)
         for model in self.models:
-            if self.window_zyx and any(n % model.stride for n in self.window_zyx):
+            if self.window_zyx and any(n < 1 or n % model.stride for n in self.window_zyx):
                 raise InputError(f"must be multiples of {model.stride}", argument="window_zyx", value=self.window_zyx)
-            model.net.to(self.device)
+            self._place(model)
 
     def predict(self, case: PatientCase) -> FloatVolume:
         """Return the dose in Gy on the case's grid: not negative, and zero outside the voxels where dose is allowed."""
@@ -62,6 +62,14 @@ class Predictor:
                 dose_gy = (dose_gy + self._dose_gy(model, flipped).flip(-1)) / 2
             total += place_back(dose_gy.numpy(), sample.box, case.grid)
         return np.maximum(total / len(self.models), 0.0) * case.scored_mask
+
+    def _place(self, model: Model) -> None:
+        try:
+            model.net.to(self.device)
+        except (RuntimeError, AssertionError) as error:  # torch's ways to say that it was built without CUDA
+            raise InputError(
+                f"must be a device of this machine ({error})", argument="device", value=self.device
+            ) from error
 
     def _dose_gy(self, model: Model, sample: Sample) -> Float[Tensor, "z y x"]:
         """Return the net's dose in Gy on the sample's box, without padding."""
@@ -77,6 +85,11 @@ class Predictor:
             return model.net(image)
         from monai.inferers import sliding_window_inference
 
-        return sliding_window_inference(  # type: ignore[return-value]
-            image, self.window_zyx, sw_batch_size=1, predictor=model.net, overlap=self.overlap, mode="gaussian"
+        # An image smaller than the window is grown here, with each channel's own value for what lies outside.
+        z, y, x = image.shape[2:]
+        size = [max(n, least) for n, least in zip((z, y, x), self.window_zyx, strict=True)]
+        grown = padded(image[0], size, torch.tensor(model.channels.fill))[None]
+        output = sliding_window_inference(
+            grown, self.window_zyx, sw_batch_size=1, predictor=model.net, overlap=self.overlap, mode="gaussian"
         )
+        return output[..., :z, :y, :x]  # type: ignore[call-overload]

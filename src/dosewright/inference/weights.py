@@ -1,8 +1,14 @@
-"""Loading trained nets: safetensors written by training, and Lightning checkpoints."""
+"""Loading trained nets: safetensors written by training, and Lightning checkpoints.
+
+A file may come from anyone. Tensors are read without unpickling objects, and a configuration may name nothing but the
+nets and channels of this package: neither code reachable through them nor OmegaConf's resolvers.
+"""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,10 +19,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from dosewright.core import CheckpointError
-from dosewright.datasets.channels import ChannelSet
+from dosewright.datasets.channels import AbstractChannels, ChannelSet
 
 DEFAULT_WEIGHTS = "openkbp_direct.safetensors"
-_OURS = "dosewright."
+_CLASS = re.compile(r"(dosewright\.(?:nets|datasets)\.[a-z0-9_]+)\.([A-Z]\w*)")
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ def default_weights() -> Path:
 def load_model(path: str | Path) -> Model:
     """Return the net of a weights file (`.safetensors`) or a Lightning checkpoint (`.ckpt`), ready to predict.
 
-    Nothing in the file is executed: tensors and plain data only, and configurations name classes of this package only.
+    Nothing in the file is executed: see the top of this module.
 
     Raises:
         CheckpointError: If the file is missing, broken, not ours, or its weights do not fit its own configuration.
@@ -62,18 +68,20 @@ def load_model(path: str | Path) -> Model:
     path = Path(path).expanduser()
     description, tensors = _read(path)
     for key in ("model", "channels", "dose_scale_gy"):
-        if key not in description:
-            raise CheckpointError("must describe its configuration", argument=key, value=sorted(description), path=path)
-    _refuse_foreign_targets(description, path)
+        if not isinstance(description, Mapping) or key not in description:
+            raise CheckpointError("must describe its configuration", argument=key, value=description, path=path)
+    for key in ("model", "channels"):
+        _refuse_foreign_code(description[key], path)
     try:
         channels = instantiate(description["channels"], _convert_="all")
         net = instantiate(description["model"], in_channels=len(channels))
+        scale_gy = float(description["dose_scale_gy"])
     except Exception as error:
         raise CheckpointError(
             "must hold a configuration this version can build", argument="model", value=str(error), path=path
         ) from error
     _load(net, tensors, path)
-    return Model(net.eval(), channels, float(description["dose_scale_gy"]), path)
+    return Model(net.eval(), channels, scale_gy, path)
 
 
 def load_into(net: nn.Module, path: str | Path) -> None:
@@ -85,13 +93,13 @@ def load_into(net: nn.Module, path: str | Path) -> None:
     _load(net, _read(Path(path).expanduser())[1], Path(path))
 
 
-def _read(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
     if not path.is_file():
         raise CheckpointError("must exist", argument="checkpoint", value="no such file", path=path)
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_lightning(path)
 
 
-def _read_safetensors(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+def _read_safetensors(path: Path) -> tuple[Any, dict[str, Tensor]]:
     try:
         with safe_open(path, "pt") as stream:
             metadata = stream.metadata() or {}
@@ -108,7 +116,7 @@ def _read_safetensors(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]
         ) from None
 
 
-def _read_lightning(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+def _read_lightning(path: Path) -> tuple[Any, dict[str, Tensor]]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         weights = checkpoint["state_dict"]
@@ -120,17 +128,32 @@ def _read_lightning(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
     return description, {name[4:]: tensor for name, tensor in weights.items() if name.startswith("net.")}
 
 
-def _refuse_foreign_targets(node: Any, path: Path) -> None:
+def _refuse_foreign_code(node: Any, path: Path) -> None:
     if isinstance(node, Mapping):
-        target = node.get("_target_")
-        if target is not None and not (isinstance(target, str) and target.startswith(_OURS)):
-            raise CheckpointError(f"must name a class of {_OURS[:-1]}", argument="_target_", value=target, path=path)
-        for key, value in node.items():
-            if key not in ("loss", "optimizer", "scheduler"):  # not built for prediction
-                _refuse_foreign_targets(value, path)
+        if "_target_" in node and not _is_ours(node["_target_"]):
+            raise CheckpointError(
+                "must name a net or channels of this package", argument="_target_", value=node["_target_"], path=path
+            )
+        for value in node.values():
+            _refuse_foreign_code(value, path)
     elif isinstance(node, list | tuple):
         for value in node:
-            _refuse_foreign_targets(value, path)
+            _refuse_foreign_code(value, path)
+    elif isinstance(node, str) and "${" in node:
+        raise CheckpointError("must hold plain values only", argument="configuration", value=node, path=path)
+
+
+def _is_ours(target: object) -> bool:
+    """Whether a target is a net or channel class defined in the very module it names (not one imported there)."""
+    match = _CLASS.fullmatch(target) if isinstance(target, str) else None
+    if match is None:
+        return False
+    try:
+        found = getattr(import_module(match[1]), match[2], None)
+    except ImportError:
+        return False
+    kinds = (nn.Module, AbstractChannels, ChannelSet)
+    return isinstance(found, type) and issubclass(found, kinds) and found.__module__ == match[1]
 
 
 def _load(net: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

@@ -1,8 +1,8 @@
 """OpenKBP patients as published: sparse CSV in `provided-data/{train,validation,test}-pats/pt_N/`.
 
 Facts (Babier et al. 2021 and measured on the data): dose is total Gy in 35 fractions of nine coplanar 6 MV beams at
-0, 40, …, 320°; prescriptions are 70/63/56 Gy to PTV70/63/56, which do not overlap; CT is stored as HU + 1000, zero outside
-the patient; the possible dose mask is about one voxel tighter than the skin.
+0, 40, …, 320°; prescriptions are 70/63/56 Gy to PTV70/63/56, which do not overlap; CT is stored as HU + 1000, zero
+outside the patient; the possible dose mask is about one voxel tighter than the skin.
 """
 
 import re
@@ -181,9 +181,7 @@ def _read_mask(path: Path) -> Mask:
 
 
 def _mask_of(indices: Indices) -> Mask:
-    flat = np.zeros(np.prod(openkbp_csv.SHAPE), bool)
-    flat[indices] = True
-    return np.ascontiguousarray(openkbp_csv.to_lps(flat.reshape(openkbp_csv.SHAPE)))
+    return openkbp_csv.volume_of(indices, np.array(True), bool)
 
 
 def _read_volume(path: Path, scored: Indices) -> FloatVolume:
@@ -197,9 +195,7 @@ def _read_volume(path: Path, scored: Indices) -> FloatVolume:
             value=f"none for the last {beyond} of {scored.size} voxels",
             path=path,
         )
-    flat = np.zeros(np.prod(openkbp_csv.SHAPE), np.float32)
-    flat[indices] = values
-    return np.ascontiguousarray(openkbp_csv.to_lps(flat.reshape(openkbp_csv.SHAPE)))
+    return openkbp_csv.volume_of(indices, values, np.float32)
 
 
 def _body(dose_mask: Mask, stored_ct: FloatVolume) -> Mask:

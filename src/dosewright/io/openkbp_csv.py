@@ -30,6 +30,16 @@ def from_lps(volume: Shaped[np.ndarray, "z y x"]) -> Shaped[np.ndarray, "y x z"]
     return volume[::-1].transpose(1, 2, 0)
 
 
+def volume_of(
+    indices: Int[np.ndarray, " n"], values: Shaped[np.ndarray, "*n"], dtype: type
+) -> Shaped[np.ndarray, "z y x"]:
+    """Return the (z, y, x) LPS volume with values at flat indices (OpenKBP order), zero elsewhere."""
+    posterior, left, caudal = np.unravel_index(indices, SHAPE)
+    volume: np.ndarray = np.zeros((SHAPE[2], SHAPE[0], SHAPE[1]), dtype)
+    volume[SHAPE[2] - 1 - caudal, posterior, left] = values
+    return volume
+
+
 def read_values(path: Path) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """Return flat indices (OpenKBP order) and values of a sparse CSV.
 
@@ -120,8 +130,8 @@ def _indices(column: Float[np.ndarray, " n"], path: Path) -> Int[np.ndarray, " n
             path=path,
         )
     indices = column.astype(np.int64)
-    if indices.size != np.unique(indices).size:
-        raise CaseError(
-            "must be unique", argument="index", value=f"{indices.size - np.unique(indices).size} repeated", path=path
-        )
+    if not (np.diff(indices) > 0).all():  # published files are sorted
+        repeated = indices.size - np.unique(indices).size
+        if repeated:
+            raise CaseError("must be unique", argument="index", value=f"{repeated} repeated", path=path)
     return indices

@@ -1,8 +1,9 @@
 """The prepared cache: one compact file per case, read in milliseconds.
 
-A file is a zip (stored, not deflated) of `case.json` and Blosc2 frames: CT as int16, dose as uint16 with a scale (at most
-1 mGy from the source below 131 Gy), and all masks as the bits of one unsigned integer volume with a bounding box each, so
-that unpacking touches only the voxels of a structure's box. Format chosen by measurement: benchmarks/cache_formats.py.
+A file is a zip (stored, not deflated) of `case.json` and Blosc2 frames: CT as int16, dose as uint16 with a scale (at
+most 1 mGy from the source below 131 Gy), and all masks as the bits of one unsigned integer volume with a bounding box
+each, so that unpacking touches only the voxels of a structure's box. Format chosen by measurement:
+benchmarks/cache_formats.py.
 """
 
 import json

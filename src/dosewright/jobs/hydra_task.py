@@ -1,15 +1,20 @@
 """What stands between Hydra and a job: resolvers, resumable sweeps, and errors told in one line."""
 
+import copy
 import hashlib
 import importlib
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from dosewright.core import DosewrightError
@@ -42,14 +47,19 @@ def run_name(overrides: str) -> str:
 class Task:
     """A job as Hydra calls it; picklable by name, so that launchers can send it to other processes.
 
-    A run of a sweep leaves `finished.json` with a hash of its configuration and its result; started again, it is not
-    run again. A `DosewrightError` ends a single run with its message and exit code 1, without a traceback.
+    A run of a sweep writes into its own subfolder of `out` and leaves `finished.json` with a hash of its configuration
+    and its result; started again, it is not run again. A `DosewrightError` ends a single run with its message and exit
+    code 1, without a traceback.
     """
 
     def __init__(self, job: str) -> None:
         self.job = job
         self.__name__ = job
         self.__module__ = f"dosewright.jobs.{job}"
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        register_resolvers()  # a launcher's process names the run's folder before it calls the task
+        self.__dict__.update(state)
 
     def __call__(self, cfg: DictConfig) -> Any:
         """Run the job."""
@@ -62,12 +72,14 @@ class Task:
         if done is not None:
             log.info("%s: finished before, not run again", folder)
             return done["result"]
+        cfg.out = str(folder)
         result = self._run(cfg)
         mark_finished(folder, cfg, result)
         return result
 
     def _run(self, cfg: DictConfig) -> Any:
-        return importlib.import_module(f"dosewright.jobs.{self.job}").run(cfg)
+        with unwrapped_errors():
+            return importlib.import_module(f"dosewright.jobs.{self.job}").run(cfg)
 
     def _run_or_exit(self, cfg: DictConfig) -> Any:
         try:
@@ -76,6 +88,26 @@ class Task:
             log.debug("traceback", exc_info=True)
             print(f"dosewright {self.job}: {error}", file=sys.stderr)
             raise SystemExit(1) from None
+
+
+@contextmanager
+def unwrapped_errors() -> Iterator[None]:
+    """Let a `DosewrightError` out as itself where Hydra wraps it into an `InstantiationException`."""
+    try:
+        yield
+    except InstantiationException as error:
+        cause = error.__cause__
+        while isinstance(cause, InstantiationException):
+            cause = cause.__cause__
+        if isinstance(cause, DosewrightError):
+            raise cause from None
+        raise
+
+
+def build(node: DictConfig, **values: Any) -> Any:
+    """Return what a configuration node describes, as `hydra.utils.instantiate`, but with errors as they were raised."""
+    with unwrapped_errors():
+        return instantiate(node, **values)
 
 
 def finished_result(folder: Path, cfg: DictConfig) -> dict[str, Any] | None:
@@ -94,6 +126,15 @@ def mark_finished(folder: Path, cfg: DictConfig, result: Any) -> None:
 
 
 def config_hash(cfg: DictConfig) -> str:
-    """Return a hash of a resolved configuration, apart from where it writes."""
-    content = {k: v for k, v in OmegaConf.to_container(cfg, resolve=True).items() if k != "out"}  # type: ignore[union-attr]
+    """Return a hash of a resolved configuration, apart from where it writes.
+
+    >>> one, other = ({"out": out, "log": "${out}/log", "lr": 0.1} for out in ("a", "b"))
+    >>> config_hash(OmegaConf.create(one)) == config_hash(OmegaConf.create(other))
+    True
+    >>> config_hash(OmegaConf.create(one)) == config_hash(OmegaConf.create(one | {"lr": 0.2}))
+    False
+    """
+    elsewhere = copy.deepcopy(cfg)
+    elsewhere.out = "."
+    content = OmegaConf.to_container(elsewhere, resolve=True)
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

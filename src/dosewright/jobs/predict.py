@@ -4,12 +4,11 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 from rich.progress import track
 
@@ -21,6 +20,7 @@ from dosewright.inference.predictor import Predictor
 from dosewright.inference.weights import default_weights, load_model
 from dosewright.io.predictions import read_prediction, write_prediction
 from dosewright.io.reader import AbstractReader
+from dosewright.jobs.hydra_task import build
 
 log = logging.getLogger(__name__)
 MANIFEST = "predict.json"
@@ -36,18 +36,18 @@ def run(cfg: DictConfig) -> dict[str, object]:
     """
     if cfg.submission not in (None, "openkbp"):
         raise InputError("must be null or openkbp", argument="submission", value=cfg.submission)
-    reader: AbstractReader = instantiate(cfg.data.reader)
+    reader: AbstractReader = build(cfg.data.reader)
     predictor = build_predictor(cfg)
     out = Path(cfg.out)
-    _claim_folder(out, _settings(cfg, predictor), overwrite=cfg.overwrite)
+    _claim_folder(out, _settings(cfg, predictor), reader.case_ids, overwrite=cfg.overwrite)
     failures, seconds = {}, []
     for case_id in track(reader.case_ids, description="predicting"):
-        if not cfg.overwrite and (out / f"{case_id}.npz").exists():
+        if (out / f"{case_id}.npz").exists():
             continue
         try:
             seconds.append(_predict_one(predictor, reader, case_id, out))
-        except DosewrightError as error:
-            log.error("%s: not predicted: %s", case_id, error)
+        except (DosewrightError, RuntimeError, ValueError) as error:  # torch's, for memory and for sizes
+            log.error("%s: not predicted: %s", case_id, error, exc_info=not isinstance(error, DosewrightError))
             failures[case_id] = str(error)
     done = len(reader.case_ids) - len(failures)
     if seconds:
@@ -68,7 +68,7 @@ def build_predictor(cfg: DictConfig) -> Predictor | MeanDosePredictor:
         CheckpointError: If a checkpoint cannot be used.
     """
     if cfg.baseline == "mean_dose":
-        return MeanDosePredictor.fit(instantiate(cfg.data.reader, split="train"))
+        return MeanDosePredictor.fit(build(cfg.data.reader, split="train"))
     if cfg.baseline is not None:
         raise InputError("must be null or mean_dose", argument="baseline", value=cfg.baseline)
     given = cfg.checkpoint if cfg.checkpoint else str(default_weights())
@@ -105,16 +105,25 @@ def _settings(cfg: DictConfig, predictor: Predictor | MeanDosePredictor) -> dict
         "data": {key: str(cfg.data[key]) for key in ("name", "root", "split") if key in cfg.data},
         "flip": bool(cfg.flip),
         "window_zyx": list(cfg.window_zyx) if cfg.window_zyx else None,
+        "overlap": float(cfg.overlap) if cfg.window_zyx else None,
         "precision": cfg.precision,
     }
 
 
-def _claim_folder(out: Path, settings: dict[str, object], overwrite: bool) -> None:
-    """Refuse to mix predictions of two settings in one folder."""
-    manifest = out / MANIFEST
-    if manifest.exists() and not overwrite:
-        there = json.loads(manifest.read_text())
-        differing = {key: there.get(key) for key in settings if there.get(key) != settings[key]}
+def _claim_folder(out: Path, settings: dict[str, object], case_ids: Sequence[str], overwrite: bool) -> None:
+    """Refuse to mix predictions of two settings in one folder; with `overwrite`, remove those that are there.
+
+    Raises:
+        InputError: If the folder holds predictions made with other settings, or nobody knows which.
+        StorageError: If the folder cannot be written.
+    """
+    manifest, there = out / MANIFEST, [out / f"{case_id}.npz" for case_id in case_ids]
+    if overwrite:
+        for path in there:
+            path.unlink(missing_ok=True)
+    elif manifest.exists() or any(path.exists() for path in there):
+        made_with = _read_manifest(manifest)
+        differing = {key: made_with.get(key) for key in settings if made_with.get(key) != settings[key]}
         if differing:
             raise InputError(
                 "holds predictions made with other settings: choose another, or overwrite=true",
@@ -123,6 +132,13 @@ def _claim_folder(out: Path, settings: dict[str, object], overwrite: bool) -> No
                 path=out,
             )
     atomic_write(manifest, json.dumps(settings, indent=1))
+
+
+def _read_manifest(path: Path) -> dict[str, object]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError):
+        return {}
 
 
 def _submit(reader: AbstractReader, out: Path) -> None:

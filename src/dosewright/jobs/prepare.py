@@ -6,23 +6,25 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dosewright.core import CaseError, DosewrightError, InputError
 from dosewright.core.files import atomic_write
 from dosewright.io.prepared import CachedReader
+from dosewright.jobs.hydra_task import build
 
 log = logging.getLogger(__name__)
 PREPARED, FRESH, SKIPPED = "prepared", "already there", "skipped"
+DIED = "its worker process died (out of memory?)"
 Outcome = tuple[str, str, str]  # case, what happened, why
 
 
 def run(cfg: DictConfig) -> dict[str, object]:
-    """Prepare every split; return the summary.
+    """Prepare every split; return the summary, which is also written to `summary.json`.
 
     A case that cannot be read is skipped with its reason; all others are prepared. Started again, only what is missing
     or changed at its source is done.
@@ -37,15 +39,16 @@ def run(cfg: DictConfig) -> dict[str, object]:
     absent: list[DosewrightError] = []
     for split in cfg.splits:
         try:
-            source = instantiate(cfg.data.reader, split=split)
+            source = build(cfg.data.reader, split=split)
         except CaseError as error:
             absent.append(error)
+            summary[split] = {"passed over": str(error)}
             log.warning("split %s passed over: %s", split, error)
             continue
         reader = CachedReader(source, Path(cfg.data.cache_dir) / split)
         outcomes = prepare_all(reader, reader.case_ids, cfg.workers, description=f"preparing {split}")
         summary[split] = _report(split, reader, outcomes)
-    if not summary:
+    if absent and len(absent) == len(cfg.splits):
         raise absent[0]
     atomic_write(Path(cfg.out) / "summary.json", json.dumps(summary, indent=1))
     return summary
@@ -60,14 +63,13 @@ def prepare_all(reader: CachedReader, case_ids: Sequence[str], workers: int, des
         for outcome in _outcomes(reader, case_ids, workers):
             outcomes[outcome[0]] = outcome
             progress.advance(task)
-    lost = "its worker process died (out of memory?)"
-    return [outcomes.get(case_id, (case_id, SKIPPED, lost)) for case_id in case_ids]
+    return [outcomes[case_id] for case_id in case_ids]
 
 
 def prepare_one(reader: CachedReader, case_id: str) -> Outcome:
     """Prepare one case, or say why not."""
     try:
-        if reader.is_fresh(case_id):
+        if reader.is_fresh(case_id, every_byte=True):
             return case_id, FRESH, ""
         reader.prepare(case_id)
     except DosewrightError as error:
@@ -81,13 +83,23 @@ def _outcomes(reader: CachedReader, case_ids: Sequence[str], workers: int) -> It
             yield prepare_one(reader, case_id)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    left = dict.fromkeys(case_ids)
+    with ProcessPoolExecutor(workers, mp_context=context) as pool, suppress(BrokenProcessPool):
         futures = [pool.submit(prepare_one, reader, case_id) for case_id in case_ids]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool:
-            log.error("a worker process died; what was prepared is kept")
+        for future in as_completed(futures):
+            with suppress(BrokenProcessPool):
+                outcome = future.result()
+                del left[outcome[0]]
+                yield outcome
+    while left:  # a worker died, and the pool with it: one by one, the next death tells which case it was
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            for case_id in tuple(left):
+                del left[case_id]
+                try:
+                    yield pool.submit(prepare_one, reader, case_id).result()
+                except BrokenProcessPool:
+                    yield case_id, SKIPPED, DIED
+                    break
 
 
 def _report(split: str, reader: CachedReader, outcomes: list[Outcome]) -> dict[str, object]:

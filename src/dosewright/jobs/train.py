@@ -1,82 +1,124 @@
 """`dosewright train`: fit a net, resume exactly, leave weights that `predict` takes."""
 
 import logging
+import sys
+import warnings
+import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor, WeightAveraging
+from pytorch_lightning.loggers import Logger
 
 from dosewright.core import CheckpointError, InputError
+from dosewright.jobs.hydra_task import build
+from dosewright.jobs.recipe import require_same_recipe, write_recipe
 from dosewright.training.data import DoseDataModule
 from dosewright.training.export import save_weights
 from dosewright.training.module import DoseModule
 
 log = logging.getLogger(__name__)
 MODULE_KEYS = ("model", "channels", "loss", "optimizer", "scheduler", "dose_scale_gy", "channels_last")
+SCORE = "val/dose_score"
+#: Warnings of the training framework that ask nothing of the user.
+NOISE = (
+    *(".*LeafSpec.*", ".*smaller than the logging interval.*", ".*does not have many workers.*"),
+    "Checkpoint directory .* exists and is not empty",
+)
 
 
 def run(cfg: DictConfig) -> float | None:
     """Train as configured; return the validation dose score in Gy (the last one measured), which sweeps minimise.
 
     Raises:
-        CheckpointError: If the folder holds a run of another configuration.
+        CheckpointError: If the folder holds a run of another configuration, or a broken checkpoint.
         CaseError: If a case cannot be read.
+        InputError: If a setting is out of range.
+        StorageError: If a checkpoint or the weights cannot be written.
     """
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     last = _checkpoint_to_resume(cfg)
     module = build_module(cfg)
     data = build_data(cfg, module)
-    trainer: pl.Trainer = instantiate(
-        cfg.trainer,
-        callbacks=[instantiate(node) for node in (cfg.callbacks or {}).values() if node],
-        logger=[instantiate(node) for node in (cfg.logger or {}).values() if node] or False,
-        default_root_dir=cfg.out,
-    )
+    trainer = build_trainer(cfg)
     if last is None and cfg.checkpoint:
         from dosewright.inference.weights import load_into
 
         load_into(module.net, cfg.checkpoint)
     log.info("training %s into %s", cfg.name, cfg.out)
-    trainer.fit(module, data, ckpt_path=last)
-    score = trainer.callback_metrics.get("val/dose_score")
-    result = None if score is None else float(score)
-    if trainer.is_global_zero and not trainer.interrupted:
-        notes = {"experiment": cfg.name, "steps": trainer.global_step, "validation_dose_score_gy": result}
-        path = save_weights(Path(cfg.out) / "model.safetensors", module, notes=notes)
-        log.info("weights in %s", path)
-    return result
+    try:
+        trainer.fit(module, data, ckpt_path=last, weights_only=True)
+        return _finish(cfg, trainer, module, data)
+    finally:
+        if "wandb" in sys.modules:
+            sys.modules["wandb"].finish()  # else the next run of a sweep would write into this one's
 
 
 def build_module(cfg: DictConfig) -> DoseModule:
     """Return the Lightning module of a configuration."""
-    plain = {key: _plain(cfg[key]) for key in MODULE_KEYS}
+    plain = {key: _plain(cfg.get(key)) for key in MODULE_KEYS}
     return DoseModule(**plain)
 
 
 def build_data(cfg: DictConfig, module: DoseModule) -> DoseDataModule:
     """Return the data module of a configuration."""
     return DoseDataModule(
-        reader=partial(instantiate, cfg.data.reader),
+        reader=partial(build, cfg.data.reader),
         cache_dir=cfg.data.cache_dir,
         channels=module.channels,
         multiple=int(getattr(module.net, "stride", 1)),
-        augmentation=instantiate(cfg.augmentation, _convert_="all"),
+        augmentation=build(cfg.augmentation, _convert_="all"),
         seed=cfg.seed,
         **cfg.datamodule,
     )
 
 
+def build_trainer(cfg: DictConfig) -> pl.Trainer:
+    """Return the trainer of a configuration, with its callbacks and loggers."""
+    callbacks: list[Callback] = [build(node) for node in (cfg.get("callbacks") or {}).values() if node]
+    loggers: list[Logger] = [build(node) for node in (cfg.get("logger") or {}).values() if node]
+    if not loggers:
+        callbacks = [callback for callback in callbacks if not isinstance(callback, LearningRateMonitor)]
+    return build(cfg.trainer, callbacks=callbacks, logger=loggers or False, default_root_dir=cfg.out)
+
+
+def _finish(cfg: DictConfig, trainer: pl.Trainer, module: DoseModule, data: DoseDataModule) -> float | None:
+    """Measure the score where training has not, and write the weights."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, WeightAveraging):
+            callback.on_train_end(trainer, module)  # a run that was complete when resumed has not been through it
+    if SCORE not in trainer.callback_metrics and cfg.trainer.get("limit_val_batches", 1):
+        trainer.validate(module, datamodule=data, verbose=False)
+    score = trainer.callback_metrics.get(SCORE)
+    result = None if score is None else float(score)
+    if trainer.is_global_zero:
+        notes = {"experiment": cfg.name, "steps": trainer.global_step, "validation_dose_score_gy": result}
+        path = save_weights(Path(cfg.out) / "model.safetensors", module, notes=notes)
+        log.info(
+            "weights in %s; validation dose score %s Gy", path, "not measured" if result is None else f"{result:.3f}"
+        )
+    return result
+
+
 def _checkpoint_to_resume(cfg: DictConfig) -> str | None:
-    last = Path(cfg.out) / "checkpoints" / "last.ckpt"
+    last, recipe = Path(cfg.out) / "checkpoints" / "last.ckpt", Path(cfg.out) / "recipe.json"
     if cfg.resume not in ("auto", "never"):
         raise InputError('must be "auto" or "never"', argument="resume", value=cfg.resume)
     if not last.exists():
+        write_recipe(recipe, cfg)
         return None
     if cfg.resume == "never":
         raise CheckpointError("holds a run already: choose another out=, or resume=auto", argument="out", value=cfg.out)
+    if not zipfile.is_zipfile(last):
+        raise CheckpointError(
+            "must be a whole checkpoint: delete it to start anew", argument="file", value="truncated", path=last
+        )
+    require_same_recipe(recipe, cfg)
     log.info("resuming from %s", last)
     return str(last)
 

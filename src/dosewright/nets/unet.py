@@ -1,8 +1,8 @@
 """A residual U-Net that works at half resolution and refines at full resolution: the net for machines without a GPU.
 
-Two thirds of a full-resolution net's time goes into its finest level. Here a strided convolution halves the volume first,
-the U-Net runs there, and a light head joins its upsampled features with the full-resolution image. Plain convolutions
-throughout: bfloat16 matrix units run them several times faster than depthwise ones.
+Two thirds of a full-resolution net's time goes into its finest level. Here a strided convolution halves the volume
+first, the U-Net runs there, and a light head joins its upsampled features with the full-resolution image. Plain
+convolutions throughout: bfloat16 matrix units run them several times faster than depthwise ones.
 """
 
 from collections.abc import Sequence

@@ -6,7 +6,7 @@ import multiprocessing
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, final
@@ -16,10 +16,10 @@ import torch
 
 from dosewright.core import CaseError, InputError, PatientCase
 from dosewright.core.files import atomic_path
-from dosewright.core.types import FloatVolume, Shape, Triple
+from dosewright.core.types import FloatVolume
 from dosewright.fluence.photon import PLAN_VERSION, optimise_photon_dose
 from dosewright.io.phantom import PhantomAnatomyReader
-from dosewright.io.phantom.reader import DEMO_SHAPE_ZYX, DEMO_SPACING_XYZ_MM, GENERATOR_VERSION, Site, Split
+from dosewright.io.phantom.reader import DEMO_SHAPE_ZYX, DEMO_SPACING_XYZ_MM, GENERATOR_VERSION
 from dosewright.io.reader import AbstractReader
 
 
@@ -33,7 +33,7 @@ class PhantomReader(AbstractReader):
     Args:
         cache_dir: Folder of the cached doses; made when absent.
         site: "HeadNeck", "Lung", or "mixed" for one of each in turn.
-        count: Number of patients; a larger count keeps the first ones.
+        count: Number of patients, for all splits or as split → number; a larger count keeps the first ones.
         seed: Any integer from 0 on.
         split: "train", "validation" or "test"; their patients differ.
         shape_zyx: Voxels of the grid.
@@ -44,29 +44,33 @@ class PhantomReader(AbstractReader):
         vary_goals: Spare organs differently from patient to patient, as planners do.
 
     Raises:
-        InputError: If an argument is out of its range.
+        InputError: If an argument is out of its range; those of the plan are checked when it is computed.
     """
 
     def __init__(
         self,
         cache_dir: str | Path,
-        site: Site = "HeadNeck",
-        count: int = 16,
+        site: str = "HeadNeck",
+        count: int | Mapping[str, int] = 16,
         seed: int = 0,
-        split: Split = "train",
-        shape_zyx: Shape = DEMO_SHAPE_ZYX,
-        spacing_xyz_mm: Triple = DEMO_SPACING_XYZ_MM,
-        beamlet_mm: float = 10.0,
-        dose_spacing_mm: float | None = 7.0,
+        split: str = "train",
+        shape_zyx: Sequence[int] = DEMO_SHAPE_ZYX,
+        spacing_xyz_mm: Sequence[int | float] = DEMO_SPACING_XYZ_MM,
+        beamlet_mm: int | float = 10.0,
+        dose_spacing_mm: int | float | None = 7.0,
         iterations: int = 60,
         vary_goals: bool = True,
     ) -> None:
         self.cache_dir = Path(cache_dir)
+        if isinstance(count, Mapping):
+            if split not in count:
+                raise InputError(f"must name the split {split!r}", argument="count", value=dict(count))
+            count = count[split]
         self.anatomy = PhantomAnatomyReader(site, count, seed, split, shape_zyx, spacing_xyz_mm)
         self.plan: dict[str, Any] = {
-            "beamlet_mm": beamlet_mm,
-            "dose_spacing_mm": dose_spacing_mm,
-            "iterations": iterations,
+            "beamlet_mm": float(beamlet_mm),
+            "dose_spacing_mm": None if dose_spacing_mm is None else float(dose_spacing_mm),
+            "iterations": int(iterations),
         }
         self.vary_goals = vary_goals
 
@@ -108,6 +112,10 @@ class PhantomReader(AbstractReader):
             with atomic_path(path) as temporary:
                 np.savez_compressed(temporary, dose_gy=dose_gy)
         return case.with_dose(dose_gy)
+
+    def fingerprint(self, case_id: str) -> str:
+        """Return all that determines the case's voxels and dose."""
+        return f"{self.anatomy.fingerprint(case_id)}:{self.cache_path(case_id).stem}"
 
     def warm(self, workers: int = 2, progress: bool = True) -> int:
         """Compute all missing plans in parallel processes and return how many there were.
@@ -166,8 +174,10 @@ def _load(path: Path, case: PatientCase) -> FloatVolume | None:
     try:
         with np.load(path) as arrays:
             dose_gy = arrays["dose_gy"]
-        case.with_dose(dose_gy)  # shape and range
-    except (OSError, ValueError, KeyError, EOFError, CaseError, zipfile.BadZipFile, zlib.error) as error:
+        if dose_gy.shape != case.grid.shape_zyx:
+            raise CaseError(f"must have shape {case.grid.shape_zyx}", argument="dose_gy", value=dose_gy.shape)
+        case.with_dose(dose_gy)  # checks the range
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         warnings.warn(f"{path}: broken cache file ({error}); the plan is computed again", stacklevel=3)
         return None
     return dose_gy

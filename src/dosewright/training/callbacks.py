@@ -1,6 +1,7 @@
-"""Callbacks: exact resume, and pictures while training."""
+"""Callbacks: exact resume, a line per epoch, and pictures while training."""
 
-import os
+import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,9 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, Checkpoint
 
 from dosewright.core import keys
+from dosewright.core.files import atomic_path
+
+log = logging.getLogger(__name__)
 
 
 class EpochSeeds(Callback):
@@ -22,18 +26,50 @@ class EpochSeeds(Callback):
 
 
 class LastCheckpoint(Checkpoint):
-    """Saves the whole training state after every epoch, replacing the file in one step: a kill never leaves half of one."""
+    """Saves the whole training state after every epoch, replacing the file in one step: a kill leaves no half file."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save beside the target, then rename."""
-        temporary = self.path.with_suffix(".part.ckpt")
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            os.replace(temporary, self.path)
+        """Save beside the target, then rename.
+
+        Raises:
+            StorageError: If the disk is full; the older checkpoint stays as it was.
+        """
+        target = atomic_path(self.path) if trainer.is_global_zero else nullcontext(self.path)
+        with target as path:
+            trainer.save_checkpoint(path, weights_only=False)
         trainer.strategy.barrier("last_checkpoint")
+
+
+class EpochLog(Callback):
+    """Logs one line per epoch with what was measured in it, so that a run without a terminal can be followed."""
+
+    def __init__(self) -> None:
+        self._shown: tuple[str, ...] = ("train/",)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the last validation."""
+        self._shown = ("train/",)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember that this epoch has scores."""
+        self._shown = ("train/", "val/")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the epoch, its loss and, where it was validated, its scores."""
+        metrics = sorted(trainer.callback_metrics.items())
+        values = ", ".join(f"{name} {float(value):.3f}" for name, value in metrics if name.startswith(self._shown))
+        last = trainer.max_epochs or -1  # endless where the number of steps or the time is limited
+        log.info("epoch %d%s: %s", trainer.current_epoch + 1, f" of {last}" if last > 0 else "", values)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Say how to go on after Ctrl-C."""
+        if isinstance(exception, KeyboardInterrupt):
+            log.warning(
+                "interrupted in epoch %d: start again to go on from the last checkpoint", trainer.current_epoch + 1
+            )
 
 
 class Pictures(Callback):

@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from dosewright.core import CaseError
 from dosewright.datasets.augmentation import Augmentation
 from dosewright.datasets.channels import ChannelSet
 from dosewright.datasets.dataset import DoseDataset, EpochSampler
@@ -56,11 +57,17 @@ class DoseDataModule(pl.LightningDataModule):
         self._datasets: dict[str, DoseDataset] = {}
 
     def dataset(self, split: str) -> DoseDataset:
-        """Return the dataset of a split, made on first use."""
+        """Return the dataset of a split, made on first use.
+
+        Raises:
+            CaseError: If the split holds no case.
+        """
         if split not in self._datasets:
             reader: AbstractReader = CachedReader(self._reader(split=split), self._cache_dir / split)
             if self._limits[split] is not None:
                 reader = FirstCases(reader, self._limits[split] or 0)
+            if len(reader) == 0:
+                raise CaseError("must hold at least one case", argument=f"split {split!r}", value="none")
             processes = max(1, self._workers)
             self._datasets[split] = DoseDataset(
                 reader,

@@ -1,5 +1,6 @@
 """The Lightning module: a net, a loss, and the OpenKBP scores on validation cases."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from hydra.utils import instantiate
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dosewright.core import CheckpointError, keys, role_of
+from dosewright.core import CheckpointError, InputError, keys, role_of
 from dosewright.core.structures import Role
 from dosewright.datasets.channels import ChannelSet
 from dosewright.dose.openkbp import dose_score, dvh_differences
@@ -27,8 +28,8 @@ class DoseModule(pl.LightningModule):
         channels: Hydra node of the `ChannelSet`.
         loss: Hydra node of the loss.
         optimizer: Hydra node, partial; receives the parameters.
-        scheduler: Hydra node of a partial learning-rate scheduler stepped once per batch, or None; receives the optimiser
-            and, where its node holds the key, `total_steps`.
+        scheduler: Hydra node of a partial learning-rate scheduler stepped once per batch, or None; receives the
+            optimiser and, where its node holds the key, `total_steps`.
         dose_scale_gy: Dose that the net calls 1.
         channels_last: Keep volumes in channels-last memory order.
     """
@@ -77,12 +78,21 @@ class DoseModule(pl.LightningModule):
         return dose_gy
 
     def configure_optimizers(self) -> Any:
-        """Return the optimiser, with its scheduler where one is configured."""
+        """Return the optimiser, with its scheduler where one is configured.
+
+        Raises:
+            InputError: If the scheduler needs to know the length of an endless training.
+        """
         optimizer = instantiate(self.hparams["optimizer"])(self.net.parameters())
         node = self.hparams["scheduler"]
         if node is None:
             return optimizer
-        extra = {"total_steps": int(self.trainer.estimated_stepping_batches)} if "total_steps" in node else {}
+        extra = {}
+        if "total_steps" in node:
+            steps = self.trainer.estimated_stepping_batches
+            if not math.isfinite(steps):
+                raise InputError("must have an end: set max_epochs or max_steps", argument="trainer", value=steps)
+            extra["total_steps"] = int(steps)
         scheduler = instantiate(node, **extra)(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dosewright.core.types import Triple
-from dosewright.io.phantom.shapes import AbstractShape, Field
+from dosewright.io.phantom.shapes import AbstractShape, Field, Number, Point
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,8 @@ class Tissue:
     """
 
     shape: AbstractShape
-    hu: float
-    texture_hu: float = 8.0
+    hu: Number
+    texture_hu: Number = 8.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Target:
 
     name: str
     shape: AbstractShape
-    prescription_gy: float
+    prescription_gy: Number
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class Waves:
         phases: In rad, one per wave.
     """
 
-    vectors_xyz_per_mm: tuple[Triple, ...]
-    phases: tuple[float, ...]
+    vectors_xyz_per_mm: tuple[Point, ...]
+    phases: tuple[Number, ...]
 
     def values(self, x: Field, y: Field, z: Field) -> Field:
         """Return the field at points (LPS mm)."""
@@ -67,8 +66,8 @@ class Warp:
         waves_xyz: Displacement fields along x, y, z.
     """
 
-    scale_xyz: Triple
-    amplitude_mm: float
+    scale_xyz: Point
+    amplitude_mm: Number
     waves_xyz: tuple[Waves, Waves, Waves]
 
     @property
@@ -96,13 +95,13 @@ class Anatomy:
     """
 
     site: str
-    center_xyz_mm: Triple
+    center_xyz_mm: Point
     body: AbstractShape
     tissues: tuple[Tissue, ...]
     organs: tuple[tuple[str, AbstractShape], ...]
     targets: tuple[Target, ...]
     warp: Warp
     texture: Waves
-    noise_hu: float
-    gantry_angles_deg: tuple[float, ...]
+    noise_hu: Number
+    gantry_angles_deg: tuple[Number, ...]
     fractions: int

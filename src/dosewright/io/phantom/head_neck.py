@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dosewright.core.types import Triple
 from dosewright.io.phantom.anatomy import Anatomy, Target, Tissue
 from dosewright.io.phantom.head_neck_targets import sample_targets
 from dosewright.io.phantom.sampling import Jitter
@@ -17,6 +16,7 @@ from dosewright.io.phantom.shapes import (
     Ellipsoid,
     Inflated,
     Loft,
+    Point,
     Slabs,
     Tube,
     Union,
@@ -27,6 +27,7 @@ from dosewright.io.phantom.shapes import (
 
 CENTER_XYZ_MM = (0.0, 12.0, 15.0)
 AIR_HU = -995.0
+FACE_TOP_MM = 120.0
 
 # z, half-width, front y, back y of face, neck and shoulders
 SKIN_MM = (
@@ -43,17 +44,17 @@ SKIN_MM = (
     (95.0, 74.0, -92.0, 97.0),
     (130.0, 40.0, -70.0, 80.0),
 )
-SPINE_MM: tuple[Triple, ...] = (
+SPINE_MM: tuple[Point, ...] = (
     (0, 20, 40), (0, 17, 20), (0, 15, 0), (0, 17, -35), (0, 28, -70), (0, 42, -110), (0, 54, -150), (0, 62, -190),
 )  # fmt: skip
-AIRWAY_MM: tuple[Triple, ...] = (
+AIRWAY_MM: tuple[Point, ...] = (
     (0, -20, 52), (0, -12, 30), (0, -13, 5), (0, -11, -30), (0, -20, -52), (0, -12, -80), (0, 5, -120), (0, 16, -160),
     (0, 20, -190),
 )  # fmt: skip
-GULLET_MM: tuple[Triple, ...] = (
+GULLET_MM: tuple[Point, ...] = (
     (0, 3, -60), (2, 9, -80), (5, 24, -115), (5, 35, -150), (4, 42, -190),
 )  # fmt: skip
-MANDIBLE_MM: tuple[Triple, ...] = (
+MANDIBLE_MM: tuple[Point, ...] = (
     (50, -8, 44), (49, -10, 20), (45, -20, -2), (33, -48, -14), (14, -70, -19), (0, -75, -20),
 )  # fmt: skip
 
@@ -99,7 +100,8 @@ def sample_head_neck(rng: np.random.Generator) -> Anatomy:
 def _sample_parts(jitter: Jitter) -> _Parts:
     cerebrum = jitter.ellipsoid((0, 3, 111), (65, 81, 51), exponent=2.2, sd=0.02)
     brain = Union((cerebrum, jitter.ellipsoid((0, 46, 70), (50, 36, 32), sd=0.03)))
-    face = Loft(jitter.stations(SKIN_MM))
+    below = Slabs((0, 0, 1), 4000, 2000, FACE_TOP_MM - 1000)  # above it the scalp is the skin
+    face = Within(Loft(jitter.stations(SKIN_MM)), inside=(below,))
     scalp = jitter.uniform(12.0, 16.0)
     nose = Ellipsoid((0, -96, jitter.number(32, 3)), (13, jitter.number(18, 2), 20), tilt_deg=-20)
     spine = spline_tube(
@@ -109,7 +111,7 @@ def _sample_parts(jitter: Jitter) -> _Parts:
     canal = spline_tube(behind, [8.5] * len(behind), squash_xyz=(1.3, 1, 1))
     cord = spline_tube(behind, [jitter.number(4.6, 0.25)] * len(behind), squash_xyz=(1.3, 1, 1))
     top = np.array(behind[0])
-    stem: list[Triple] = [(0, float(top[1]) - 1, 46), (0, float(top[1]) - 6, 62), (0, 20, 80), (0, 12, 98)]
+    stem: list[Point] = [(0, float(top[1]) - 1, 46), (0, float(top[1]) - 6, 62), (0, 20, 80), (0, 12, 98)]
     brainstem = spline_tube(stem, [jitter.number(r, 0.5) for r in (7, 9, 13, 11.5)], squash_xyz=(1.1, 1, 1))
     wide = jitter.number(1, 0.05)
     airway = spline_tube(AIRWAY_MM, [wide * r for r in (10, 9, 8, 8.5, 6, 8.5, 9, 9, 9)], squash_xyz=(1.25, 1, 1))
@@ -167,7 +169,7 @@ def _organs(parts: _Parts) -> tuple[tuple[str, AbstractShape], ...]:
 def _soft_tissues(jitter: Jitter, parts: _Parts) -> tuple[Tissue, ...]:
     vessels = []
     for sign in (1.0, -1.0):
-        points: list[Triple] = [
+        points: list[Point] = [
             (sign * 30, 0, 40), (sign * 32, -4, -5), (sign * 28, -2, -50), (sign * 26, 4, -95), (sign * 16, 8, -150),
         ]  # fmt: skip
         vessels.append(spline_tube([jitter.point(p) for p in points], [3.5, 4.0, 4.5, 5, 5.5], squash_xyz=(1.5, 1, 1)))
@@ -225,13 +227,13 @@ def _bones(jitter: Jitter, parts: _Parts) -> tuple[Tissue, ...]:
 def _shoulder_bones(jitter: Jitter) -> tuple[Tissue, ...]:
     bones: list[Tissue] = []
     for s in (1.0, -1.0):
-        clavicle: list[Triple] = [(s * 18, -46, -158), (s * 60, -40, -148), (s * 110, 0, -138), (s * 150, 22, -136)]
+        clavicle: list[Point] = [(s * 18, -46, -158), (s * 60, -40, -148), (s * 110, 0, -138), (s * 150, 22, -136)]
         bones.append(Tissue(spline_tube([jitter.point(p) for p in clavicle], [7, 5.5, 5.5, 6]), 520.0, 120.0))
         bones.append(Tissue(jitter.ellipsoid((s * 168, 22, -160), (22, 22, 24)), 330.0, 70.0))
         bones.append(Tissue(jitter.ellipsoid((s * 105, 74, -165), (48, 6, 40), tilt_deg=15), 420.0, 90.0))
         for i in range(3):  # uppermost ribs, from the spine around the lung's apex
             z, wide = -112.0 - 18 * i, 44.0 + 16 * i
-            rib: list[Triple] = [
+            rib: list[Point] = [
                 (s * 18, 58 + 5 * i, z), (s * wide, 48 + 5 * i, z - 8), (s * (wide + 8), 10, z - 22),
                 (s * 26, -30, z - 40),
             ]  # fmt: skip

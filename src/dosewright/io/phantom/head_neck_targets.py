@@ -1,15 +1,14 @@
 """Random head and neck targets: a primary tumour, involved nodes and the elective neck, as in OpenKBP's dose levels."""
 
-from dosewright.core.types import Triple
 from dosewright.io.phantom.anatomy import Target
 from dosewright.io.phantom.sampling import Jitter
-from dosewright.io.phantom.shapes import AbstractShape, Ellipsoid, Inflated, Tube, Union, Within, spline_tube
+from dosewright.io.phantom.shapes import AbstractShape, Ellipsoid, Inflated, Point, Tube, Union, Within, spline_tube
 
 HIGH_GY, MID_GY, LOW_GY = 70.0, 63.0, 56.0
 SKIN_MM = 5.0  # targets stay this far below the skin
 
 # site: centre of a left-sided tumour, radii with margins (mm)
-PRIMARIES: dict[str, tuple[Triple, Triple]] = {
+PRIMARIES: dict[str, tuple[Point, Point]] = {
     "oropharynx": ((13, -18, 6), (23, 23, 27)),
     "larynx": ((4, -20, -44), (23, 22, 25)),
     "hypopharynx": ((9, -9, -32), (21, 20, 27)),
@@ -17,7 +16,7 @@ PRIMARIES: dict[str, tuple[Triple, Triple]] = {
     "oral cavity": ((13, -46, 4), (24, 26, 19)),
 }
 # jugular nodes of levels II to IV, left side
-NECK_MM: tuple[Triple, ...] = ((38, 4, 28), (38, 3, 0), (36, 3, -35), (34, 6, -65), (34, 12, -95))
+NECK_MM: tuple[Point, ...] = ((38, 4, 28), (38, 3, 0), (36, 3, -35), (34, 6, -65), (34, 12, -95))
 
 
 def sample_targets(jitter: Jitter, body: AbstractShape, keep_out: tuple[AbstractShape, ...]) -> tuple[Target, ...]:
@@ -42,7 +41,8 @@ def sample_targets(jitter: Jitter, body: AbstractShape, keep_out: tuple[Abstract
     margin_mm = jitter.uniform(6, 9)
     mid = Union((Inflated(high, margin_mm), involved))
     low = Union((Inflated(high, margin_mm + jitter.uniform(4, 7)), near, far))
-    count = 1 + int(jitter.uniform(0, 1) > 0.15) + int(jitter.uniform(0, 1) > 0.5)
+    lot = jitter.uniform(0, 1)
+    count = 1 + int(lot > 0.15) + int(lot > 0.55)
     drawn = [("PTV_High", high, HIGH_GY), ("PTV_Mid", mid, MID_GY), ("PTV_Low", low, LOW_GY)]
     chosen = {1: drawn[:1], 2: [drawn[0], drawn[2]], 3: drawn}[count]
     inner = Inflated(body, -SKIN_MM)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dosewright.core.types import Triple
 from dosewright.io.phantom.anatomy import Anatomy, Target, Tissue
 from dosewright.io.phantom.sampling import Jitter
 from dosewright.io.phantom.shapes import (
@@ -16,6 +15,7 @@ from dosewright.io.phantom.shapes import (
     Ellipsoid,
     Inflated,
     Loft,
+    Point,
     Slabs,
     Tube,
     Union,
@@ -40,14 +40,14 @@ SKIN_MM = (
     (150.0, 100.0, -48.0, 90.0),
     (175.0, 66.0, -42.0, 78.0),
 )
-SPINE_MM: tuple[Triple, ...] = (
+SPINE_MM: tuple[Point, ...] = (
     (0, 48, -180), (0, 53, -110), (0, 55, -30), (0, 52, 40), (0, 42, 100), (0, 29, 150), (0, 22, 180),
 )  # fmt: skip
-TRACHEA_MM: tuple[Triple, ...] = ((0, -8, 180), (0, -4, 150), (0, 4, 105), (2, 11, 62))
-GULLET_MM: tuple[Triple, ...] = (
+TRACHEA_MM: tuple[Point, ...] = ((0, -8, 180), (0, -4, 150), (0, 4, 105), (2, 11, 62))
+GULLET_MM: tuple[Point, ...] = (
     (3, 10, 180), (3, 14, 150), (4, 23, 105), (5, 30, 62), (4, 31, 20), (6, 28, -50), (14, 22, -105), (24, 14, -140),
 )  # fmt: skip
-AORTA_MM: tuple[Triple, ...] = (
+AORTA_MM: tuple[Point, ...] = (
     (2, -30, -5), (-10, -30, 35), (0, -22, 68), (16, 8, 80), (25, 32, 62), (26, 38, 0), (21, 38, -70), (12, 32, -180),
 )  # fmt: skip
 

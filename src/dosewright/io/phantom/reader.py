@@ -1,7 +1,7 @@
 """Phantom patients as a reader: anatomy without dose, made on the fly from a seed."""
 
 from collections.abc import Sequence
-from typing import Literal, final
+from typing import final
 
 import numpy as np
 
@@ -12,10 +12,7 @@ from dosewright.io.phantom.lung import sample_lung
 from dosewright.io.phantom.rasterise import phantom_grid, rasterise
 from dosewright.io.reader import AbstractReader
 
-Site = Literal["HeadNeck", "Lung", "mixed"]
-Split = Literal["train", "validation", "test"]
-
-GENERATOR_VERSION = 1  # raise when the same seed gives other voxels
+GENERATOR_VERSION = 2  # raise when the same seed gives other voxels
 DEMO_SHAPE_ZYX: Shape = (64, 64, 64)
 DEMO_SPACING_XYZ_MM: Triple = (6.0, 6.0, 5.0)
 FULL_SHAPE_ZYX: Shape = (128, 128, 128)
@@ -49,12 +46,12 @@ class PhantomAnatomyReader(AbstractReader):
 
     def __init__(
         self,
-        site: Site = "HeadNeck",
+        site: str = "HeadNeck",
         count: int = 16,
         seed: int = 0,
-        split: Split = "train",
-        shape_zyx: Shape = DEMO_SHAPE_ZYX,
-        spacing_xyz_mm: Triple = DEMO_SPACING_XYZ_MM,
+        split: str = "train",
+        shape_zyx: Sequence[int] = DEMO_SHAPE_ZYX,
+        spacing_xyz_mm: Sequence[int | float] = DEMO_SPACING_XYZ_MM,
     ) -> None:
         if site not in (*_SAMPLERS, "mixed"):
             raise InputError('must be "HeadNeck", "Lung" or "mixed"', argument="site", value=site)
@@ -64,7 +61,12 @@ class PhantomAnatomyReader(AbstractReader):
             if int(value) != value or value < least:
                 raise InputError(f"must be an integer from {least} on", argument=name, value=value)
         self.site, self.split, self.count, self.seed = site, split, int(count), int(seed)
-        self.grid = phantom_grid(_three(shape_zyx, "shape_zyx"), _three(spacing_xyz_mm, "spacing_xyz_mm"))
+        for name, values in (("shape_zyx", shape_zyx), ("spacing_xyz_mm", spacing_xyz_mm)):
+            if len(values) != 3:
+                raise InputError("must be three numbers", argument=name, value=values)
+        nz, ny, nx = shape_zyx  # Hydra passes lists
+        dx, dy, dz = (float(d) for d in spacing_xyz_mm)
+        self.grid = phantom_grid((nz, ny, nx), (dx, dy, dz))
         self._sites = {self._id(i): (i, self._site_of(i)) for i in range(self.count)}
 
     @property
@@ -88,14 +90,12 @@ class PhantomAnatomyReader(AbstractReader):
         anatomy = _SAMPLERS[site][1](np.random.default_rng(anatomy_seed))
         return rasterise(anatomy, self.grid, case_id, np.random.default_rng(noise_seed))
 
+    def fingerprint(self, case_id: str) -> str:
+        """Return all that determines the case's voxels."""
+        return f"{GENERATOR_VERSION}:{case_id}:{self.seed}:{self.grid.shape_zyx}:{self.grid.spacing_xyz_mm}"
+
     def _site_of(self, index: int) -> str:
         return list(_SAMPLERS)[index % 2] if self.site == "mixed" else self.site
 
     def _id(self, index: int) -> str:
         return f"{_SAMPLERS[self._site_of(index)][0]}_{self.split}_{index:04d}"
-
-
-def _three(values: Sequence[float], name: str) -> tuple:
-    if len(values) != 3:
-        raise InputError("must be three numbers", argument=name, value=values)
-    return tuple(values)  # Hydra passes lists

@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import PchipInterpolator
 
-from dosewright.core.types import Triple
-
+Number = int | float
+Point = tuple[Number, Number, Number]  # LPS mm
 Field = Float[np.ndarray, "..."]  # mm, one value per point
-Bounds = tuple[Triple, Triple]  # lowest and highest corner, mm
+Bounds = tuple[Point, Point]  # lowest and highest corner, mm
 FAR_MM = 1e4
 SPACE: Bounds = ((-FAR_MM,) * 3, (FAR_MM,) * 3)
 
@@ -42,11 +42,11 @@ class Ellipsoid(AbstractShape):
     `tilt_deg` turns it about the x axis (head nods: +y towards +z), `roll_deg` about the y axis (+x towards +z).
     """
 
-    center_xyz_mm: Triple
-    radii_xyz_mm: Triple
-    exponent: float = 2.0
-    tilt_deg: float = 0.0
-    roll_deg: float = 0.0
+    center_xyz_mm: Point
+    radii_xyz_mm: Point
+    exponent: Number = 2.0
+    tilt_deg: Number = 0.0
+    roll_deg: Number = 0.0
 
     def level_mm(self, x: Field, y: Field, z: Field) -> Field:
         """Return the level at points (LPS mm)."""
@@ -59,10 +59,10 @@ class Ellipsoid(AbstractShape):
     @property
     def bounds(self) -> Bounds:
         """A box that holds the shape."""
-        reach = np.array(self.radii_xyz_mm)
-        if self.tilt_deg or self.roll_deg or self.exponent > 2:
-            reach = np.full(3, np.linalg.norm(reach)) if self.tilt_deg or self.roll_deg else reach
-        return _corners(np.array(self.center_xyz_mm) - reach, np.array(self.center_xyz_mm) + reach)
+        center, reach = np.array(self.center_xyz_mm, float), np.array(self.radii_xyz_mm, float)
+        if self.tilt_deg or self.roll_deg:
+            reach = np.full(3, np.linalg.norm(reach))
+        return _corners(center - reach, center + reach)
 
 
 @final
@@ -76,9 +76,9 @@ class Tube(AbstractShape):
         squash_xyz: Stretch of the cross-section along x, y, z (1 is round; 1.5 is half as long again).
     """
 
-    points_xyz_mm: tuple[Triple, ...]
-    radii_mm: tuple[float, ...]
-    squash_xyz: Triple = (1.0, 1.0, 1.0)
+    points_xyz_mm: tuple[Point, ...]
+    radii_mm: tuple[Number, ...]
+    squash_xyz: Point = (1.0, 1.0, 1.0)
 
     def level_mm(self, x: Field, y: Field, z: Field) -> Field:
         """Return the level at points (LPS mm)."""
@@ -97,7 +97,7 @@ class Tube(AbstractShape):
     @property
     def bounds(self) -> Bounds:
         """A box that holds the shape."""
-        points, reach = np.array(self.points_xyz_mm), max(self.radii_mm) * np.array(self.squash_xyz)
+        points, reach = np.array(self.points_xyz_mm, float), max(self.radii_mm) * np.array(self.squash_xyz)
         return _corners(points.min(0) - reach, points.max(0) + reach)
 
 
@@ -111,12 +111,12 @@ class Loft(AbstractShape):
         exponent: Of the superellipse, 2 for an ellipse.
     """
 
-    stations_mm: tuple[tuple[float, float, float, float], ...]
-    exponent: float = 2.3
+    stations_mm: tuple[tuple[Number, Number, Number, Number], ...]
+    exponent: Number = 2.3
 
     def level_mm(self, x: Field, y: Field, z: Field) -> Field:
         """Return the level at points (LPS mm)."""
-        rows = np.array(self.stations_mm)
+        rows = np.array(self.stations_mm, float)
         inside = np.clip(z, rows[0, 0], rows[-1, 0])
         half, front, back = PchipInterpolator(rows[:, 0], rows[:, 1:])(inside).astype(x.dtype).transpose(3, 0, 1, 2)
         return _superellipse_level((x, y - (front + back) / 2), (half, (back - front) / 2), self.exponent)
@@ -124,7 +124,7 @@ class Loft(AbstractShape):
     @property
     def bounds(self) -> Bounds:
         """A box that holds the shape."""
-        _, half, front, back = np.array(self.stations_mm).T
+        _, half, front, back = np.array(self.stations_mm, float).T
         return (-half.max(), front.min(), -FAR_MM), (half.max(), back.max(), FAR_MM)
 
 
@@ -140,10 +140,10 @@ class Slabs(AbstractShape):
         offset_mm: Position of one slab's centre.
     """
 
-    direction_xyz: Triple
-    pitch_mm: float
-    thickness_mm: float
-    offset_mm: float = 0.0
+    direction_xyz: Point
+    pitch_mm: Number
+    thickness_mm: Number
+    offset_mm: Number = 0.0
 
     def level_mm(self, x: Field, y: Field, z: Field) -> Field:
         """Return the level at points (LPS mm)."""
@@ -163,7 +163,7 @@ class Inflated(AbstractShape):
     """A shape grown by a margin in mm (negative: shrunk)."""
 
     shape: AbstractShape
-    margin_mm: float
+    margin_mm: Number
 
     def level_mm(self, x: Field, y: Field, z: Field) -> Field:
         """Return the level at points (LPS mm)."""
@@ -172,7 +172,7 @@ class Inflated(AbstractShape):
     @property
     def bounds(self) -> Bounds:
         """A box that holds the shape."""
-        low, high = np.array(self.shape.bounds)
+        low, high = np.array(self.shape.bounds, float)
         # first-order distances overrate growth where curvature is high: leave room
         reach = 1.5 * max(self.margin_mm, 0.0)
         return _corners(low - reach, high + reach)
@@ -192,7 +192,7 @@ class Union(AbstractShape):
     @property
     def bounds(self) -> Bounds:
         """A box that holds the shape."""
-        boxes = np.array([s.bounds for s in self.shapes])
+        boxes = np.array([s.bounds for s in self.shapes], float)
         return _corners(boxes[:, 0].min(0), boxes[:, 1].max(0))
 
 
@@ -217,16 +217,16 @@ class Within(AbstractShape):
     @property
     def bounds(self) -> Bounds:
         """A box that holds the shape."""
-        boxes = np.array([s.bounds for s in (self.shape, *self.inside)])
+        boxes = np.array([s.bounds for s in (self.shape, *self.inside)], float)
         return _corners(boxes[:, 0].max(0), boxes[:, 1].min(0))
 
 
 def spline_tube(
-    points_xyz_mm: Sequence[Triple],
-    radii_mm: Sequence[float],
+    points_xyz_mm: Sequence[Point],
+    radii_mm: Sequence[Number],
     *,
-    step_mm: float = 8.0,
-    squash_xyz: Triple = (1.0, 1.0, 1.0),
+    step_mm: Number = 8.0,
+    squash_xyz: Point = (1.0, 1.0, 1.0),
 ) -> Tube:
     """Return a tube along a smooth curve (monotone cubic per coordinate) through the points."""
     points = np.array(points_xyz_mm, float)
@@ -237,17 +237,17 @@ def spline_tube(
     return Tube(tuple((float(a), float(b), float(c)) for a, b, c in axis), tuple(radii.tolist()), squash_xyz)
 
 
-def shell(shape: AbstractShape, outer_mm: float, inner_mm: float) -> Within:
+def shell(shape: AbstractShape, outer_mm: Number, inner_mm: Number) -> Within:
     """Return the layer of a shape between two margins, `inner_mm` < `outer_mm`."""
     return Within(Inflated(shape, outer_mm), outside=(Inflated(shape, inner_mm),))
 
 
-def _superellipse_level(offsets: Sequence[Field], radii: Sequence[Field | float], exponent: float) -> Field:
+def _superellipse_level(offsets: Sequence[Field], radii: Sequence[Field | Number], exponent: Number) -> Field:
     """Return k (k - 1) / |k ∇k| for the gauge k = (Σ|p_i / r_i|^n)^(1/n), the first-order distance."""
     ratios = [np.abs(p / r) for p, r in zip(offsets, radii)]
     gauge = np.maximum(sum(q**exponent for q in ratios), 1e-12) ** (1 / exponent)
     slope = np.sqrt(sum(((q / gauge) ** (exponent - 1) / r) ** 2 for q, r in zip(ratios, radii)))
-    return ((gauge - 1) / slope).astype(offsets[0].dtype)
+    return ((gauge - 1) / np.maximum(slope, 1e-6)).astype(offsets[0].dtype)
 
 
 def _corners(low: Float[np.ndarray, " 3"], high: Float[np.ndarray, " 3"]) -> Bounds:
