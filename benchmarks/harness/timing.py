@@ -32,7 +32,7 @@ def medians_ms(works: Sequence[Callable[[], object]], repeats: int) -> list[floa
 def peak_gb() -> float:
     """Return the most memory this process has held so far, in GB (10⁹ bytes).
 
-    On Linux from the kernel's high-water mark: `getrusage` there includes what the parent held when it started this one.
+    On Linux from the high-water mark in /proc: `getrusage` there counts what the parent held when it started this one.
     """
     status = Path("/proc/self/status")
     if status.exists():

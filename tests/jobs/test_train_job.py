@@ -177,7 +177,7 @@ def test_fine_tuning_starts_from_given_weights(whole: tuple[Path, float], prepar
 
 @pytest.mark.parametrize("mode", ["fdr", "limit", "overfit"])
 def test_debug_runs_leave_nothing_to_resume(prepared_root: Path, tmp_path: Path, mode: str):
-    short = ["trainer.max_epochs=4", "datamodule.samples_per_epoch=8"] if mode == "overfit" else []
+    short = ["trainer.max_epochs=4", "datamodule.samples_per_epoch=5"] if mode == "overfit" else []
     score = run(training(prepared_root, tmp_path, f"debug={mode}", *short))
     assert not (tmp_path / "checkpoints").exists()
     assert (score is None) == (mode == "overfit")
