@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from dosewright.core import CaseError, PatientCase
+from dosewright.core import CaseError, PatientCase, StorageError
 from dosewright.io.reader import AbstractReader
 
 
@@ -36,4 +36,13 @@ class FatalReader(MemoryReader):
     def read(self, case_id: str) -> PatientCase:
         if case_id in self.broken:
             os._exit(1)
+        return super().read(case_id)
+
+
+class FullDiskReader(MemoryReader):
+    """Finds the disk full at a broken case, as a reader with a cache of its own does."""
+
+    def read(self, case_id: str) -> PatientCase:
+        if case_id in self.broken:
+            raise StorageError(f"{case_id}: no space left on the disk")
         return super().read(case_id)

@@ -97,7 +97,31 @@ BROKEN: dict[str, tuple[dict[str, str | bytes | None], str]] = {
         {"dose": FILES["PTV70"]},
         r"/dose\.csv: content must be rows of index,value; got .*string '' to float",
     ),
-    "one column": ({"dose": _with_row("dose", "700000")}, r"/dose\.csv: content must be rows of index,value"),
+    "one column": ({"dose": _with_row("dose", "700000")}, r"/dose\.csv: row 4 must be index,value; got '700000'"),
+    "three columns": (
+        {"dose": _with_row("dose", "700000,56,3")},
+        r"/dose\.csv: row 4 must be index,value; got '700000,56,3'",
+    ),
+    "three columns in all rows": (
+        {"ct": HEADER + "".join(f"{flat(place)},900,1\n\n" for place in BODY)},
+        r"/ct\.csv: row 2 must be index,value; got '\d+,900,1'",
+    ),
+    "three columns and a blank line": (
+        {"ct": _with_row("ct", "700000,56,3\n")},
+        r"/ct\.csv: content must be rows of index,value; got .*columns changed from 2 to 3",
+    ),
+    "mask with other values": (
+        {"PTV70": _with_row("PTV70", "700000,0.5")},
+        r"/PTV70\.csv: row 4 must be an index and a comma; got '700000,0\.5'",
+    ),
+    "mask with more columns": (
+        {"possible_dose_mask": _with_row("possible_dose_mask", "700000,,")},
+        r"/possible_dose_mask\.csv: row 4 must be an index and a comma; got '700000,,'",
+    ),
+    "mask without comma": (
+        {"LeftParotid": _with_row("LeftParotid", "700000")},
+        r"/LeftParotid\.csv: row 4 must be an index and a comma; got '700000'",
+    ),
     "NaN": ({"dose": _with_row("dose", "700000,nan")}, r"/dose\.csv: data in row 4 must be finite; got nan"),
     "infinite": ({"ct": _with_row("ct", "700000,inf")}, r"/ct\.csv: data in row 4 must be finite; got inf"),
     "truncated in a row": (

@@ -123,9 +123,38 @@ def test_the_temporary_lies_beside_and_keeps_the_suffix(tmp_path: Path) -> None:
     assert names(tmp_path) == ["case.b2nd"]
 
 
-def test_others_may_read_the_result(tmp_path: Path) -> None:
-    path = atomic_write(tmp_path / "out.txt", "x")
-    assert path.stat().st_mode & 0o777 == 0o644
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_the_umask_says_who_may_read_the_result(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        path = atomic_write(tmp_path / "out.txt", "x")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode
+
+
+def test_errors_about_other_files_pass_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    with pytest.raises(FileNotFoundError, match=r"source\.csv") as raised, atomic_path(path):
+        (tmp_path / "source.csv").read_bytes()
+    assert not isinstance(raised.value, StorageError)
+    with pytest.raises(ConnectionResetError, match="reset by peer"), atomic_path(path):
+        raise ConnectionResetError(errno.ECONNRESET, "reset by peer")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EROFS, errno.EMFILE], ids=errno.errorcode.get)
+def test_errors_about_the_written_file_name_it(tmp_path: Path, error: int) -> None:
+    path = tmp_path / "out.txt"
+    with pytest.raises(StorageError, match=r"out\.txt: cannot be written: reason"), atomic_path(path) as temporary:
+        raise OSError(error, "reason", str(temporary))
+    library = "encoder failed"
+    with pytest.raises(StorageError, match=r"out\.txt: cannot be written: encoder"), atomic_path(path) as temporary:
+        raise OSError(f"{library} on {temporary}")
+    for name in (os.path.relpath(path), os.fsencode(path)):
+        with pytest.raises(StorageError, match=r"out\.txt: cannot be written: reason"), atomic_path(path):
+            raise OSError(error, "reason", name)
+    assert names(tmp_path) == []
 
 
 def test_a_reader_sees_one_whole_content_or_the_other(tmp_path: Path) -> None:

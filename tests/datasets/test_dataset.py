@@ -10,8 +10,8 @@ from cases import make_case
 from dosewright.core import CaseError, InputError, keys
 from dosewright.datasets.augmentation import Augmentation, apply
 from dosewright.datasets.channels import CT, ChannelSet, Masks
-from dosewright.datasets.dataset import DoseDataset, EpochSampler
-from dosewright.datasets.sample import make_sample, to_item
+from dosewright.datasets.dataset import REPEAT, REPEATED, DoseDataset, EpochSampler, ShareSampler
+from dosewright.datasets.sample import collate, make_sample, to_item
 from fake_readers import MemoryReader
 
 NAMES = ("PTV_High", "PTV_Low", "Parotid_L", "Parotid_R")
@@ -76,7 +76,6 @@ def test_a_case_without_the_dose_it_needs_is_refused(reader: MemoryReader) -> No
     assert keys.DOSE in dataset[0]
     with pytest.raises(CaseError, match="case must have a dose to learn from; got 'case_1'"):
         dataset[1]
-    assert keys.DOSE not in DoseDataset(reader, SMALL, 8, need_dose=False)[1]
 
 
 def test_a_predicted_dose_is_placed_where_the_case_is(reader: MemoryReader) -> None:
@@ -85,7 +84,7 @@ def test_a_predicted_dose_is_placed_where_the_case_is(reader: MemoryReader) -> N
     dose = dataset[2][keys.DOSE]
     assert isinstance(dose, torch.Tensor)
     assert dose.shape == (1, 16, 16, 32)
-    np.testing.assert_array_equal(dataset.placed(2, dose[0].numpy()), case.dose_gy)
+    np.testing.assert_array_equal(dataset.placed("case_2", dose[0].numpy()), case.dose_gy)
 
 
 def epochs(count: int, **arguments: int) -> list[list[tuple[int, int]]]:
@@ -131,3 +130,18 @@ def test_ranks_share_an_epoch_without_overlap(world: int, per_epoch: int) -> Non
 def test_empty_epochs_are_refused(arguments: tuple[int, int]) -> None:
     with pytest.raises(InputError, match="cases, samples_per_epoch must be positive; got"):
         EpochSampler(*arguments)
+
+
+@pytest.mark.parametrize(("cases", "world"), [(5, 1), (5, 2), (6, 2), (1, 3), (7, 4)])
+def test_every_case_is_counted_by_one_process_and_all_take_the_same_number(cases: int, world: int) -> None:
+    shares = [list(ShareSampler(cases, rank, world)) for rank in range(world)]
+    assert {len(share) for share in shares} == {-(-cases // world)} == {len(ShareSampler(cases, 0, world))}
+    assert sorted(case for share in shares for case, draw in share if draw != REPEAT) == list(range(cases))
+    assert all(0 <= case < cases for share in shares for case, _ in share)
+
+
+def test_a_repeated_item_says_so(reader: MemoryReader) -> None:
+    dataset = DoseDataset(reader, SMALL, 8)
+    assert REPEATED not in dataset[0, 0]
+    assert dataset[0, REPEAT][REPEATED] is True
+    assert collate([dataset[0, REPEAT]])[REPEATED] == [True]

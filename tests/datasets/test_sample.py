@@ -118,7 +118,7 @@ def test_cropping_drops_organs_and_refuses_to_lose_targets_or_body(case: Patient
     corner = np.zeros(case.grid.shape_zyx, bool)
     corner[0, 0, 0] = True
     with pytest.raises(CaseError, match="body must not be empty"):
-        cropped(replace(case, body=corner), middle)
+        cropped(replace(case, body=corner, dose_mask=case.scored_mask | corner), middle)
 
 
 def test_channels_do_not_depend_on_the_crop(case: PatientCase, channels: ChannelSet) -> None:

@@ -71,9 +71,17 @@ def test_only_masked_voxels_count() -> None:
     assert volume_at_dose(dose, mask, 20.0).item() == pytest.approx(200 / 3, rel=1e-6)
 
 
-def test_dose_at_cc_is_dose_at_that_share_of_the_volume() -> None:
-    # 101 voxels of 0.1 cc: 1.01 cc is 10 %.
-    assert dose_at_cc(RAMP, ONES, 1.01, 0.1).item() == pytest.approx(90.0, rel=1e-12)
+@pytest.mark.parametrize("voxels", [1, 2, 3, 17, 60])
+def test_dose_at_cc_of_k_voxels_is_the_k_th_hottest(voxels: int) -> None:
+    dose, mask = random_volume(2)
+    hottest = np.sort(dose.numpy()[mask.numpy()])[::-1]
+    found = dose_at_cc(dose, mask, voxels * 0.04, 0.04).item()
+    assert found == pytest.approx(hottest[voxels - 1], rel=1e-12)
+
+
+@pytest.mark.parametrize(("voxels", "expected"), [(0.1, 100.0), (1.0, 100.0), (2.5, 98.5), (10.1, 90.9), (200.0, 0.0)])
+def test_dose_at_cc_is_interpolated_between_voxels(voxels: float, expected: float) -> None:
+    assert dose_at_cc(RAMP, ONES, voxels * 0.5, 0.5).item() == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
 def test_dose_at_cc_of_a_small_structure_is_its_minimum() -> None:

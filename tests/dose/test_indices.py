@@ -90,7 +90,7 @@ def test_every_index_survives_the_round_trip(kind: IndexKind, value: float, othe
         ("D95", 5.0),
         ("D95[%]", 10.0),
         ("D2", 98.0),
-        ("D1.01cc", 90.0),  # 10 % of 101 voxels of 0.1 cc
+        ("D1.1cc", 90.0),  # the eleventh hottest voxel of 0.1 cc
         ("V51Gy", 100 * 50 / 101),
         ("V51Gy[cc]", 5.0),
         ("V95%", 100 * 53 / 101),  # 47.5 Gy of 50 Gy: 48 … 100

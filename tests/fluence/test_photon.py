@@ -11,7 +11,7 @@ from scipy import ndimage, sparse
 from dosewright.core import Beam, Grid, InputError, PatientCase
 from dosewright.fluence import photon
 from dosewright.fluence.photon import VoxelPenalties, optimise_photon_dose, voxel_penalties
-from dosewright.fluence.photon_influence import MissingExtraError, photon_influence
+from dosewright.fluence.photon_influence import MissingExtraError, PhotonInfluence, photon_influence
 from dosewright.io.phantom import PhantomAnatomyReader
 
 
@@ -212,9 +212,28 @@ def test_needs_photon_beams(beams: tuple[Beam, ...]) -> None:
         photon_influence(case)
 
 
-def test_unreachable_target() -> None:
-    with pytest.raises(InputError, match="PTV_High cannot be reached by the beams"):
-        photon._scaled(_water_case(0.0), np.zeros((24, 24, 24)))
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_a_dose_that_misses_the_target_is_refused(value: float) -> None:
+    with pytest.raises(InputError, match=rf"PTV_High cannot be reached by the beams: D95 .*; got {value}"):
+        photon._scaled(_water_case(0.0), np.full((24, 24, 24), value))
+
+
+@pytest.mark.parametrize("gives", [0.0, np.nan])
+def test_a_target_out_of_reach_is_told_before_optimising(monkeypatch: pytest.MonkeyPatch, gives: float) -> None:
+    case = _water_case(0.0)
+    rows = case.structures["PTV_High"].astype(float).ravel()
+    matrix = sparse.csc_array(np.where(rows > 0, gives, 1.0)[:, None])
+    monkeypatch.setattr(photon, "photon_influence", lambda case, **_: PhotonInfluence(matrix, case.grid))
+    with pytest.raises(InputError, match=rf"PTV_High cannot be reached by the beams: all fluence .*; got {gives}"):
+        optimise_photon_dose(case)
+
+
+def test_a_target_lost_on_the_dose_grid_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, grid = _water_case(0.0), Grid((4, 4, 4), (60.0, 60.0, 60.0), (-90.0, -90.0, -90.0))
+    influence = PhotonInfluence(sparse.csc_array(np.ones((64, 1))), grid)
+    monkeypatch.setattr(photon, "photon_influence", lambda case, **_: influence)
+    with pytest.raises(InputError, match=r"PTV_High must not fall between the voxels .*; got \(60\.0, 60\.0, 60\.0\)"):
+        optimise_photon_dose(case)
 
 
 def test_missing_pyradplan_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,13 +107,33 @@ def test_weights_of_another_net_are_refused(tmp_path: Path):
     with pytest.raises(CheckpointError, match=r"weights must fit the configured net \(another configuration\?\)"):
         load_model(path)
     with pytest.raises(CheckpointError, match="weights must fit"):
-        load_into(make_net((4, 6)), path)
+        load_into(make_net((4, 6)), path, CHANNELS, 70.0)
     other = make_net((4, 8))
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.zero_()
-    load_into(other, path)
+    load_into(other, path, CHANNELS, 70.0)
     assert torch.equal(other.stem.weight, make_net((4, 8)).stem.weight)
+
+
+def test_weights_of_other_channels_or_scale_are_not_tuned(tmp_path: Path):
+    path = write(tmp_path / "model.safetensors", DESCRIPTION)
+    with pytest.raises(CheckpointError, match=r"channels must be the one these weights were trained with"):
+        load_into(make_net(), path, CHANNELS | {"structures": ["PTV_Low"]}, 70.0)
+    with pytest.raises(CheckpointError, match=r"dose_scale_gy must be .* trained with \(70\.0\); got 1\.0"):
+        load_into(make_net(), path, CHANNELS, 1.0)
+
+
+def test_small_kernels_grow_into_large_ones(tmp_path: Path):
+    from dosewright.nets.mednext import MedNeXt
+    from dosewright.nets.upkern import grow_weights
+
+    torch.manual_seed(0)
+    small, large, expected = MedNeXt(2, kernel_size=3), MedNeXt(2, kernel_size=5), MedNeXt(2, kernel_size=5)
+    load_into(large, write(tmp_path / "model.safetensors", DESCRIPTION, small), CHANNELS, 70.0)
+    grow_weights(expected, small.state_dict())
+    for grown, wanted in zip(large.state_dict().values(), expected.state_dict().values(), strict=True):
+        assert torch.equal(grown, wanted)
 
 
 # A file from a stranger

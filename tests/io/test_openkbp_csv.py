@@ -75,6 +75,15 @@ def test_harmless_spellings_are_read(tmp_path: Path, text: str) -> None:
     assert values.tolist() == [1.5, 20.0]
 
 
+@pytest.mark.parametrize(
+    "text", [",data\r\n7,\r\n9,\r\n", ",data\n7,\n\n9,\n", ",data\n7,1\n9,1.0\n", ",data\n7 , \n9,\n"]
+)
+def test_harmless_spellings_of_masks_are_read(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "PTV70.csv"
+    path.write_bytes(text.encode())
+    assert openkbp_csv.read_mask_indices(path).tolist() == [7, 9]
+
+
 def test_voxel_dimensions_as_published(tmp_path: Path) -> None:
     path = tmp_path / "voxel_dimensions.csv"
     path.write_text("3.906000000000000139e+00\n3.9\n2.500000000000000000e+00\n")

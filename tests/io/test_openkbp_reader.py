@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from reader_contract import ReaderContract
 
-from dosewright.core import CaseError, PatientCase
+from dosewright.core import CaseError, GridMismatchError, InputError, PatientCase
 from dosewright.geometry.isocenter import centroid_xyz_mm
 from dosewright.io.openkbp import OpenKBPReader
+from dosewright.io.prepared import CachedReader
 from openkbp_files import BODY, BROKEN, FILES, LEFT, PTV, RIGHT, dose_of, rows, write_patient, write_split
 
 
@@ -149,6 +150,30 @@ def test_broken_patients_are_refused_by_file_and_rule(tmp_path: Path, kind: str)
     folder = write_patient(tmp_path / "provided-data" / "train-pats" / "pt_1", **changes)
     with pytest.raises(CaseError, match="^" + re.escape(str(folder)) + message):
         OpenKBPReader(tmp_path).read("pt_1")
+
+
+def test_errors_of_other_kinds_keep_their_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_patient(tmp_path / "provided-data" / "train-pats" / "pt_1")
+    for kind in (CaseError, GridMismatchError, InputError):
+        error = kind("must be thus", argument="thing", value=3)
+
+        def fail(*_: object, raised: InputError = error) -> None:
+            raise raised
+
+        monkeypatch.setattr(OpenKBPReader, "_build", fail)
+        with pytest.raises(CaseError, match=rf"^{re.escape(str(folder))}: thing must be thus; got 3$") as caught:
+            OpenKBPReader(tmp_path).read("pt_1")
+        found = caught.value
+        assert (found.rule, found.argument, found.value, found.path) == ("must be thus", "thing", 3, folder)
+
+
+def test_a_newer_reader_outdates_what_an_older_one_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_split(tmp_path, "train", "pt_1")
+    cached = CachedReader(OpenKBPReader(tmp_path), tmp_path / "cache")
+    cached.read("pt_1")
+    assert cached.is_fresh("pt_1")
+    monkeypatch.setattr("dosewright.io.openkbp.READER_VERSION", 1000)
+    assert not cached.is_fresh("pt_1")
 
 
 def test_a_dose_may_leave_zeros_out(tmp_path: Path) -> None:

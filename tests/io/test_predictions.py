@@ -185,6 +185,36 @@ def test_pickles_and_plain_arrays_are_refused(tmp_path: Path, case: PatientCase,
         read_prediction(tmp_path, case)
 
 
+def test_an_archive_that_unpacks_to_more_than_the_limit_is_not_unpacked(
+    tmp_path: Path, case: PatientCase, dose: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_prediction(tmp_path, case.case_id, case.grid, dose)
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    monkeypatch.setattr("dosewright.io.predictions.MAX_NPZ_BYTES", size)
+    np.testing.assert_array_equal(read_prediction(path, case), dose)
+    monkeypatch.setattr("dosewright.io.predictions.MAX_NPZ_BYTES", size - 1)
+    monkeypatch.setattr(np, "load", None)
+    with pytest.raises(
+        CaseError, match=rf"case_1\.npz: prediction must unpack to at most {size - 1} bytes; got {size}"
+    ):
+        read_prediction(path, case)
+
+
+@pytest.mark.parametrize("error", [MemoryError, OverflowError, RuntimeError])
+def test_arrays_that_cannot_be_built_are_told(
+    tmp_path: Path, case: PatientCase, dose: np.ndarray, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    path = write_prediction(tmp_path, case.case_id, case.grid, dose)
+
+    def fail(*_: object, **__: object) -> None:
+        raise error("no such array")
+
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(CaseError, match=r"prediction must be a complete \.npz file: .*; got 'no such array'"):
+        read_prediction(path, case)
+
+
 def test_wrong_content_is_named(tmp_path: Path, case: PatientCase, dose: np.ndarray) -> None:
     path = write_prediction(tmp_path, case.case_id, case.grid, dose)
     with pytest.raises(CaseError, match=r"case_id must be 'case_2'; got 'case_1'"):

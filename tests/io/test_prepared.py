@@ -71,11 +71,17 @@ def test_a_case_comes_back_as_it_was(tmp_path: Path, case: PatientCase) -> None:
         technique="VMAT",
         site="Lung",
         fractions=20,
-        beams=(Beam(0.5, 10.0), Beam(180.0, 0.0, "proton")),
+        beams=(Beam(0.5, 10.0), Beam(180.0)),
     )
     write_case(tmp_path / "new" / "case_1.case", full)
     assert_same_case(read_case(tmp_path / "new" / "case_1.case"), full, dose_tolerance_gy=MILLIGRAY)
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["case_1.case"]  # no temporary left
+
+
+def test_a_proton_case_comes_back(tmp_path: Path, case: PatientCase) -> None:
+    protons = replace(case, technique="proton", beams=(Beam(90.0, 5.0, "proton"),))
+    write_case(tmp_path / "a.case", protons)
+    assert_same_case(read_case(tmp_path / "a.case"), protons, dose_tolerance_gy=MILLIGRAY)
 
 
 def test_what_a_case_lacks_stays_absent(tmp_path: Path, case: PatientCase) -> None:
@@ -184,8 +190,13 @@ def header(path: Path, **changes: object) -> bytes:
     return json.dumps({key: value for key, value in values.items() if value != "leave out"}).encode()
 
 
-def frame(shape: tuple[int, ...]) -> bytes:
-    return bytes(blosc2.asarray(np.zeros(shape, np.int16)).to_cframe())
+def frame(shape: tuple[int, ...], dtype: type = np.int16) -> bytes:
+    return bytes(blosc2.zeros(shape, dtype=dtype).to_cframe())
+
+
+def more_boxes_than_bits(path: Path) -> None:
+    box = [[0, 6], [0, 7], [0, 9]]
+    rewrite(path, case__json=header(path, boxes={f"zHelper{i}": box for i in range(20)} | {"#body": box}))
 
 
 BREAKAGES = {
@@ -201,7 +212,22 @@ BREAKAGES = {
     "wrong grid": (lambda path: rewrite(path, case__json=header(path, shape_zyx=[6, 7, 8])), r"shape \(6, 7, 8\)"),
     "no masks": (lambda path: rewrite(path, masks=None), "'masks'"),
     "not a frame": (lambda path: rewrite(path, ct=b"junk" * 100), "must be a whole prepared case"),
-    "frame of another shape": (lambda path: rewrite(path, ct=frame((6, 7))), "must be a whole prepared case"),
+    "frame of another shape": (lambda path: rewrite(path, ct=frame((6, 7))), r"ct must have shape \(6, 7, 9\)"),
+    "frame of another type": (
+        lambda path: rewrite(path, ct=frame((6, 7, 9), np.float64)),
+        r"ct must have shape .* and type int16; got .*'float64'",
+    ),
+    "frame that unpacks to 128 GB": (
+        lambda path: rewrite(path, dose=frame((4096, 4096, 4096), np.uint16)),
+        r"dose must have shape \(6, 7, 9\) and type uint16; got \(\(4096, 4096, 4096\), 'uint16'\)",
+    ),
+    "grid and frame of 128 GB": (
+        lambda path: rewrite(
+            path, case__json=header(path, shape_zyx=[4096] * 3), ct=frame((4096, 4096, 4096), np.int16)
+        ),
+        "ct must unpack to at most 2000000000 bytes; got 137438953472",
+    ),
+    "more masks than bits": (more_boxes_than_bits, "must be a whole prepared case"),
 }
 
 
@@ -220,6 +246,17 @@ def test_a_broken_entry_is_an_error_and_prepared_again(
         assert_same_case(cached.read("pt_1"), small("pt_1"), dose_tolerance_gy=MILLIGRAY)
     assert source.reads == ["pt_1", "pt_1"]
     assert_same_case(PreparedReader(tmp_path).read("pt_1"), cached.read("pt_1"))
+
+
+def test_an_oversized_entry_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "pt_1.case"
+    write_case(path, small("pt_1"), "version 1")
+    with zipfile.ZipFile(path) as archive:
+        size = archive.getinfo("case.json").file_size
+    monkeypatch.setattr("dosewright.io.prepared.MAX_BYTES", size - 1)
+    with pytest.raises(CaseError, match=rf"case\.json must be at most {size - 1} bytes; got {size}"):
+        read_case(path)
+    assert stored_fingerprint(path) is None
 
 
 def test_recovery_is_told_once_with_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from dosewright.core import CaseError, InputError, PatientCase
+from dosewright.core import CaseError, InputError, PatientCase, StorageError
 from dosewright.io.predictions import write_prediction
 from dosewright.io.prepared import PreparedReader, write_case
 from dosewright.jobs.cli import conf_dir
@@ -89,6 +89,25 @@ def test_a_failed_prediction_is_told_after_the_rest_is_written(cfg: DictConfig) 
     assert metrics["dose_score"] == pytest.approx(2.0, rel=1e-6)
     assert "complete .npz file" in metrics["failed"]["case_2"]
     assert "failed: case_2" in (Path(cfg.out) / "report.html").read_text()
+
+
+@pytest.mark.parametrize("error", [StorageError("no space"), InputError("cannot be drawn")], ids=repr)
+def test_tables_and_scores_survive_pictures_that_fail(
+    cfg: DictConfig, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("dosewright.jobs.evaluate.draw_slices", fail)
+    cfg.plots = "all"
+    metrics = run(cfg)
+    out = Path(cfg.out)
+    assert metrics["n_patients"] == 3
+    assert metrics["failed"] == {}
+    assert metrics["undrawn"] == {f"case_{number}": str(error) for number in (1, 2, 3)}
+    assert json.loads((out / "metrics.json").read_text()) == metrics
+    assert len((out / "scores.csv").read_text().splitlines()) == 4
+    assert f"scored but not drawn: case_2: {error}" in (out / "report.html").read_text()
 
 
 def test_markup_in_names_is_escaped(cfg: DictConfig) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from dosewright.core import CaseError, PatientCase
+from dosewright.core import CaseError, PatientCase, StorageError
 from dosewright.io.predictions import write_prediction
 from dosewright.io.reader import AbstractReader
-from dosewright.jobs.evaluation import evaluate, evaluate_case
+from dosewright.jobs.evaluation import CaseResult, evaluate, evaluate_case
 from dosewright.jobs.evaluation_tables import mean_and_sd, print_tables, remarks, summary, write_tables
 
 
@@ -256,6 +256,24 @@ def test_on_scored_sees_each_case_once(folder: Path, cases: list[PatientCase], d
     assert list(seen) == ["case_1", "case_2", "case_3"]
     for case_id, dose in seen.items():
         np.testing.assert_array_equal(dose, doses[case_id])
+
+
+@pytest.mark.parametrize("kind", [StorageError, CaseError, OSError])
+def test_a_picture_that_fails_costs_no_score(
+    folder: Path, cases: list[PatientCase], caplog: pytest.LogCaptureFixture, kind: type[Exception]
+) -> None:
+    whole = evaluate(MemoryReader(*cases), folder)
+
+    def draw(case: PatientCase, dose: np.ndarray, result: CaseResult) -> None:
+        if case.case_id == "case_2":
+            raise kind("no space for pictures")
+
+    evaluation = evaluate(MemoryReader(*cases), folder, on_scored=draw)
+    assert evaluation.results == whole.results
+    assert evaluation.failed == {}
+    assert evaluation.undrawn == summary(evaluation)["undrawn"] == {"case_2": "no space for pictures"}
+    assert remarks(evaluation) == ["scored but not drawn: case_2: no space for pictures"]
+    assert caplog.messages == ["case_2 is scored but not drawn: no space for pictures"]
 
 
 def test_console_tables_show_mean_and_sd(folder: Path, cases: list[PatientCase]) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from dosewright.core import CheckpointError, InputError
+from cases import make_case
+from dosewright.core import CheckpointError, InputError, PatientCase
 from dosewright.inference.weights import load_model
 from dosewright.io.predictions import read_prediction
 from dosewright.io.prepared import PreparedReader, write_case
@@ -17,6 +18,8 @@ from dosewright.jobs.train import build_module
 from dosewright.training.export import save_weights
 from openkbp_files import BODY, flat, write_patient
 from tiny import config, training
+
+SHAPE = (16, 32, 32)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,9 @@ def test_started_again_it_predicts_only_what_is_missing(prepared_root: Path, out
     assert run(predict_config(prepared_root, out, weights))["seconds_per_case"] is None
 
 
-@pytest.mark.parametrize("override", ["flip=true", "precision=bf16", "window_zyx=[8,8,8]", "data.split=train"])
+@pytest.mark.parametrize(
+    "override", ["flip=true", "precision=bf16", "window_zyx=[8,8,8]", "data.split=train", "+data.seed=1"]
+)
 def test_other_settings_are_not_mixed_into_a_folder(
     prepared_root: Path, out: Path, weights: Path, override: str
 ) -> None:
@@ -79,6 +84,59 @@ def test_other_settings_are_not_mixed_into_a_folder(
     with pytest.raises(InputError, match="out holds predictions made with other settings: choose another"):
         run(predict_config(prepared_root, out, weights, override))
     assert (out / "test_5.npz").read_bytes() == kept
+
+
+def test_a_root_is_the_same_however_it_is_written(
+    prepared_root: Path, out: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(predict_config(prepared_root, out, weights))
+    monkeypatch.chdir(prepared_root.parent)
+    done = run(predict_config(Path(prepared_root.name), out, weights))
+    assert done["seconds_per_case"] is None  # nothing left to do
+    assert json.loads((out / "predict.json").read_text())["data"] == {
+        "name": "prepared",
+        "root": str(prepared_root.resolve()),
+        "split": "test",
+    }
+
+
+def test_a_case_that_changed_is_predicted_again(tmp_path: Path, out: Path, weights: Path) -> None:
+    for seed in (0, 1):
+        case = make_case(f"case_{seed}", seed=seed, shape=SHAPE)
+        write_case(tmp_path / "test" / f"case_{seed}.case", case, f"first {seed}")
+    run(predict_config(tmp_path, out, weights))
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.glob("*.npz")}
+    changed = replace(make_case("case_1", seed=1, shape=SHAPE), ct_hu=np.full(SHAPE, 500, np.int16))
+    write_case(tmp_path / "test" / "case_1.case", changed, "second 1")
+    run(predict_config(tmp_path, out, weights))
+    after = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.glob("*.npz")}
+    assert after["case_0.npz"] == before["case_0.npz"]
+    assert after["case_1.npz"][0] != before["case_1.npz"][0]
+    assert json.loads((out / "predict.json").read_text())["fingerprints"] == {"case_0": "first 0", "case_1": "second 1"}
+
+
+def test_overwrite_keeps_an_old_file_until_its_new_one_is_there(
+    prepared_root: Path, out: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dosewright.inference.predictor import Predictor
+
+    run(predict_config(prepared_root, out, weights))
+    old = {path.name: path.read_bytes() for path in out.glob("*.npz")}
+    works = Predictor.predict
+
+    def killed(self: Predictor, case: PatientCase) -> object:
+        if case.case_id == "test_6":
+            raise KeyboardInterrupt
+        return works(self, case)
+
+    monkeypatch.setattr(Predictor, "predict", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(predict_config(prepared_root, out, weights, "flip=true", "overwrite=true"))
+    assert (out / "test_5.npz").read_bytes() != old["test_5.npz"]
+    assert (out / "test_6.npz").read_bytes() == old["test_6.npz"]
+    monkeypatch.undo()
+    run(predict_config(prepared_root, out, weights, "flip=true"))  # goes on, and does not take the old one for a new
+    assert (out / "test_6.npz").read_bytes() != old["test_6.npz"]
 
 
 def test_overwrite_predicts_anew_and_leaves_nothing_of_the_old_settings(
@@ -157,9 +215,20 @@ def test_a_submission_is_written_and_checked(tmp_path: Path, out: Path, weights:
     assert len(predicted) > 0.5 * len(allowed)
 
 
+def test_the_split_and_its_size_are_told(
+    prepared_root: Path, out: Path, weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert config("predict", "data=prepared").data.split == config("evaluate").data.split == "validation"
+    with caplog.at_level("INFO"):
+        run(predict_config(prepared_root, out, weights))
+    assert "2 cases of prepared, split test" in caplog.messages
+
+
 def test_bad_settings_are_refused(prepared_root: Path, out: Path, weights: Path) -> None:
     with pytest.raises(InputError, match="submission must be null or openkbp; got 'gdphmm'"):
         run(predict_config(prepared_root, out, weights, "submission=gdphmm"))
+    with pytest.raises(InputError, match=r"submission must be null for data\.split=train; got 'openkbp'"):
+        run(predict_config(prepared_root, out, weights, "submission=openkbp", "data.split=train"))
     with pytest.raises(InputError, match="baseline must be null or mean_dose; got 'median'"):
         run(predict_config(prepared_root, out, weights, "baseline=median"))
     with pytest.raises(CheckpointError, match=r"absent\.ckpt: checkpoint must exist"):

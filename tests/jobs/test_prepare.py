@@ -2,18 +2,21 @@
 
 import errno
 import json
+import multiprocessing
 import re
 import zipfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from omegaconf import DictConfig
 
-from dosewright.core import CaseError, InputError, PatientCase
+from dosewright.core import CaseError, InputError, PatientCase, StorageError
 from dosewright.io.prepared import CachedReader, PreparedReader, stored_fingerprint
-from dosewright.jobs.prepare import FRESH, PREPARED, SKIPPED, prepare_all, run
-from fake_readers import FatalReader, MemoryReader
+from dosewright.jobs.prepare import FRESH, PREPARED, SKIPPED, one_thread, prepare_all, prepare_one, run
+from fake_readers import FatalReader, FullDiskReader, MemoryReader
 from openkbp_files import BROKEN, write_patient, write_split
 from tiny import config
 
@@ -124,22 +127,46 @@ def test_a_case_that_kills_its_worker_costs_no_other(tmp_path: Path, case: Patie
     assert [stored.case_id for stored in PreparedReader(tmp_path)] == ["a", "c", "d"]
 
 
-def test_a_full_disk_is_told_per_case_and_leaves_the_rest(
-    tmp_path: Path, case: PatientCase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reader = CachedReader(MemoryReader(named(case, "a", "b", "c")), tmp_path)
-    write = zipfile.ZipFile.writestr
-
-    def full_at_b(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-        if "b-" in str(archive.filename) and name == "masks":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write(archive, name, data)
-
-    monkeypatch.setattr(zipfile.ZipFile, "writestr", full_at_b)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_stops_the_job_and_leaves_the_rest(tmp_path: Path, case: PatientCase, workers: int) -> None:
+    source = FullDiskReader(named(case, *"abcdefgh"), broken=["b"])
+    reader = CachedReader(source, tmp_path)
+    with pytest.raises(StorageError, match=r"b: no space left on the disk"):
+        prepare_all(reader, reader.case_ids, workers=workers)
+    there = sorted(path.name for path in tmp_path.iterdir())
+    assert "a.case" in there
+    assert "b.case" not in there
+    assert len(there) == 1 if workers == 1 else len(there) < 8
+    source.broken.clear()
     outcomes = prepare_all(reader, reader.case_ids, workers=1)
-    assert [what for _, what, _ in outcomes] == [PREPARED, SKIPPED, PREPARED]
-    assert outcomes[1][2].startswith(f"{tmp_path / 'b.case'}: no space left on the disk (")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.case", "c.case"]
-    monkeypatch.undo()
-    assert [what for _, what, _ in prepare_all(reader, reader.case_ids, workers=1)] == [FRESH, PREPARED, FRESH]
-    assert [stored.case_id for stored in PreparedReader(tmp_path)] == ["a", "b", "c"]
+    assert [what for _, what, _ in outcomes] == [FRESH if f"{name}.case" in there else PREPARED for name in "abcdefgh"]
+
+
+def test_a_full_disk_leaves_no_temporary(tmp_path: Path, case: PatientCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    with pytest.raises(StorageError, match=r"a\.case: no space left on the disk"):
+        prepare_one(CachedReader(MemoryReader(named(case, "a")), tmp_path), "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_case_that_can_be_prepared_is_an_error(tmp_path: Path) -> None:
+    folder = write_split(tmp_path, "train")
+    write_patient(folder / "pt_5", **BROKEN["NaN"][0])
+    with pytest.raises(CaseError, match=r"cases could not be prepared, not one of 1; got '.*must be finite"):
+        run(job(tmp_path))
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["train"][SKIPPED] == 1
+
+
+@pytest.mark.parametrize("splits", ["[train,valid]", "[]"])
+def test_unknown_splits_are_refused(tmp_path: Path, splits: str) -> None:
+    write_split(tmp_path, "train", "pt_1")
+    with pytest.raises(InputError, match="splits must be some of train, validation, test"):
+        run(job(tmp_path, f"splits={splits}"))
+
+
+def test_a_worker_keeps_to_one_core() -> None:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), one_thread) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 1

@@ -13,7 +13,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from dosewright.core import CaseError
+from dosewright.core import CaseError, InputError
 from dosewright.jobs import cli
 from dosewright.jobs.hydra_task import FINISHED, MAX_NAME, Task, config_hash, finished_result, mark_finished, run_name
 from tiny import TINY
@@ -163,3 +163,19 @@ def test_a_result_is_found_for_its_own_configuration_alone(tmp_path: Path) -> No
     assert finished_result(tmp_path, cfg) == {"config": config_hash(cfg), "result": None}
     (tmp_path / FINISHED).write_text("{")
     assert finished_result(tmp_path, cfg) is None
+
+
+def test_a_sweep_of_distributed_trainings_is_refused_on_one_machine(prepared_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"trainer\.devices must be 1 in a sweep on this machine.*; got 2"):
+        sweep(prepared_root, tmp_path, "seed=1,2", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+
+
+def test_a_single_run_sees_the_argv_its_process_was_started_with(
+    prepared_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(Task, "_run", lambda self, cfg: seen.append(list(sys.argv)))
+    started_with = ["/somewhere/dosewright", "train", f"data.root={prepared_root}", "data=prepared", f"out={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", started_with)
+    cli.main()
+    assert seen == [started_with]

@@ -11,8 +11,12 @@ from safetensors import safe_open
 from safetensors.torch import load, load_file
 
 from dosewright.core import CaseError, CheckpointError, InputError
+from dosewright.dose.openkbp import dose_score
+from dosewright.inference.predictor import Predictor
 from dosewright.inference.weights import load_model
-from dosewright.jobs.train import build_trainer, run
+from dosewright.io.prepared import PreparedReader
+from dosewright.jobs.recipe import recipe_of, require_same_recipe, write_recipe
+from dosewright.jobs.train import build_trainer, run, warn_of_slow_bf16
 from tiny import TINY, config, training
 
 EPOCHS = 4
@@ -97,7 +101,7 @@ def test_a_killed_training_resumes_to_the_very_same_result(
     assert state(tmp_path)["epoch"] == 1  # of 0 to 3: it died in the third
     assert not (tmp_path / "model.safetensors").exists()
     told = killed.stdout + killed.stderr
-    assert "epoch 2 of 4: train/loss" in told
+    assert "epoch 2 of 4: train/l1" in told
     for noise in ("litlogger", "GPU available", "weights_only", "LeafSpec", "smaller than the logging interval"):
         assert noise not in told
 
@@ -132,7 +136,7 @@ def test_a_finished_training_started_again_trains_nothing_and_writes_the_same_we
         ("optimizer.lr=0.5", r"optimizer.lr must be 0.001, as when this run was started .*; got 0.5"),
         ("loss=masked_l1", "loss._convert_ must be 'all', as when this run was started"),
         ("seed=1", "seed must be 0, as when this run was started"),
-        ("channels.groups.0.window_hu=[0,1]", r"channels.groups.0.window_hu must be \[-1000.0, 1500.0\]"),
+        ("channels.groups.0.window_hu=[0.0,1.0]", r"channels.groups.0.window_hu must be \[-1000.0, 1500.0\]"),
         ("callbacks=no_ema", "callbacks.ema"),
     ],
 )
@@ -213,3 +217,94 @@ def test_an_empty_or_missing_split_is_told(prepared_root: Path, tmp_path: Path):
         run(training(tmp_path / "data", tmp_path / "out", LENGTH))
     with pytest.raises(CaseError, match="absent/train: folder must be a folder of prepared cases"):
         run(training(tmp_path / "absent", tmp_path / "out", LENGTH))
+
+
+def test_the_score_is_that_of_the_weights_left_behind(prepared_root: Path, tmp_path: Path):
+    """With three epochs and a validation every other one, the last epoch has none of its own."""
+    score = run(training(prepared_root, tmp_path, "trainer.max_epochs=3", "trainer.check_val_every_n_epoch=2"))
+    measured = [float(row["val/dose_score"]) for row in rows(tmp_path) if row["val/dose_score"]]
+    assert len(measured) == 2
+    assert score == pytest.approx(measured[1], rel=1e-6)
+    assert score == pytest.approx(score_of(tmp_path / "model.safetensors", prepared_root), rel=1e-5)
+    assert abs(measured[0] - measured[1]) > 1e-3
+
+
+def score_of(weights: Path, root: Path, cases: int = 2) -> float:
+    """The mean validation dose score of exported weights, apart from any trainer."""
+    predictor = Predictor([load_model(weights)], flip=False)
+    some = [case for case, _ in zip(PreparedReader(root, "validation"), range(cases), strict=False)]
+    return sum(dose_score(predictor.predict(case), case.dose_gy, case.scored_mask) for case in some) / len(some)
+
+
+def test_two_processes_train_through_the_command(prepared_root: Path, tmp_path: Path):
+    """One validation case for two processes: the second repeats it, and does not count it."""
+    out = tmp_path / "out"
+    options = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=2"]
+    data = [f"data.root={prepared_root}", f"out={out}", "datamodule.limit_validation=1"]
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("dosewright")), "train", *TINY[1:], "data=prepared", *options, *data],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "GLOBAL_RANK: 1, MEMBER: 2/2" in done.stdout + done.stderr
+    assert [row["step"] for row in rows(out) if row["train/loss"]] == ["1", "3"]  # three cases on two: two steps each
+    score = float([row["val/dose_score"] for row in rows(out) if row["val/dose_score"]][-1])
+    assert score == pytest.approx(score_of(out / "model.safetensors", prepared_root, cases=1), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("checkpoint=other.safetensors", "checkpoint must be None, as when this run was started"),
+        ("datamodule.limit_train=3", "datamodule.limit_train must be None"),
+        ("+data.seed=1", "data.seed must be None, as when this run was started"),
+    ],
+)
+def test_other_data_or_a_new_start_are_not_mixed_in(
+    whole: tuple[Path, float], prepared_root: Path, override: str, said: str
+):
+    with pytest.raises(CheckpointError, match=said):
+        run(training(prepared_root, whole[0], LENGTH, override))
+
+
+def test_other_training_cases_are_not_mixed_in(whole: tuple[Path, float], prepared_root: Path, tmp_path: Path):
+    cases = tmp_path / "data" / "train"
+    cases.mkdir(parents=True)
+    for path in sorted((prepared_root / "train").iterdir())[:2]:
+        (cases / path.name).symlink_to(path)
+    with pytest.raises(CheckpointError, match=r"training cases must be '[0-9a-f]{16}', as when this run was started"):
+        run(training(tmp_path / "data", whole[0], LENGTH))
+
+
+def test_what_an_older_version_did_not_store_counts_as_equal(tmp_path: Path):
+    path, cfg = tmp_path / "recipe.json", training(tmp_path, tmp_path)
+    recipe = recipe_of(cfg, ["a", "b"])
+    new = ("training cases", "checkpoint", "data.site", "data.seed", "data.counts")
+    write_recipe(path, {key: value for key, value in recipe.items() if key not in new})
+    require_same_recipe(path, recipe_of(training(tmp_path, tmp_path, "checkpoint=x"), ["c"]))
+    write_recipe(path, recipe_of(training(tmp_path, tmp_path, "callbacks.ema=null"), ["a", "b"]))
+    with pytest.raises(CheckpointError, match=r"callbacks\.ema must be None|callbacks\.ema\._target_ must be None"):
+        require_same_recipe(path, recipe)
+
+
+@pytest.mark.parametrize(
+    ("flags", "overrides", "warned"),
+    [
+        ("fpu avx2", ["trainer.precision=bf16-mixed"], True),
+        ("fpu avx512_bf16", ["trainer.precision=bf16-mixed"], False),
+        ("fpu amx_bf16", ["trainer.precision=bf16-mixed"], False),
+        ("fpu avx2", ["trainer=cpu_fp32"], False),
+        ("fpu avx2", ["trainer=gpu"], False),
+    ],
+)
+def test_emulated_bf16_is_warned_of(
+    tmp_path: Path, flags: str, overrides: list[str], warned: bool, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n")
+    warn_of_slow_bf16(config("train", *overrides), tmp_path / "cpuinfo")
+    warn_of_slow_bf16(config("train", *overrides), tmp_path / "absent")
+    assert ["trainer=cpu_fp32 is likely faster" in message for message in caplog.messages] == [True] * warned

@@ -64,6 +64,11 @@ def test_a_missing_file(tmp_path: Path) -> None:
         require_valid(tmp_path / "sub.zip", EXPECTED)
 
 
+def test_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(SubmissionError, match=r"must be a readable file; got Is a directory"):
+        require_valid(tmp_path, EXPECTED)
+
+
 def test_a_truncated_zip(tmp_path: Path) -> None:
     path = make(tmp_path / "sub.zip", [("pt_1.csv", content()), ("pt_2.csv", content())])
     path.write_bytes(path.read_bytes()[:-60])

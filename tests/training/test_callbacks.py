@@ -94,3 +94,9 @@ def test_an_endless_training_and_an_interrupt_are_told(caplog: pytest.LogCapture
         "epoch 5: ",
         "interrupted in epoch 5: start again to go on from the last checkpoint",
     ]
+
+
+def test_other_ranks_tell_nothing(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO, logger="dosewright"):
+        EpochLog().on_train_epoch_end(trainer_at(rank=1, callback_metrics={}, max_epochs=2), MODULE)
+    assert caplog.messages == []

@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -71,3 +72,14 @@ def test_workers_give_the_same_batches(prepared_root: Path, tmp_path: Path, work
     together = made(training(prepared_root, tmp_path, f"datamodule.workers={workers}"))
     for mine, theirs in zip(epoch(alone, 2), epoch(together, 2), strict=True):
         assert torch.equal(mine[keys.IMAGE], theirs[keys.IMAGE])
+
+
+def test_processes_share_validation_cases_and_memory(prepared_root: Path, tmp_path: Path):
+    seen, budgets = [], set()
+    for rank in range(2):
+        data = made(training(prepared_root, tmp_path, "datamodule.memory_gb=8.0"))
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2)  # type: ignore[assignment]
+        budgets.add(data.dataset("train")._budget)
+        seen.append([batch[keys.CASE_ID] for batch in data.val_dataloader()])
+    assert seen == [[["validation_3"]], [["validation_4"]]]
+    assert budgets == {8e9 / 2 * 0.8}

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from dosewright.core import CheckpointError, InputError, keys
+from dosewright.datasets.dataset import REPEATED
 from dosewright.datasets.sample import collate
 from dosewright.dose.openkbp import cohort_score, patient_score
 from dosewright.io.prepared import PreparedReader
@@ -92,7 +93,24 @@ def test_a_case_without_scored_structures_has_no_dvh_score(module: DoseModule, b
     module.net = Exact(batch, 1.0)
     seen = logged(module)
     module.validation_step(batch | {keys.STRUCTURES: torch.zeros_like(batch[keys.STRUCTURES])}, 0)
-    assert set(seen) == {"val/dose_score"}
+    assert seen["val/dose_score"][1] == 2
+    assert seen["val/dvh_score"] == (0.0, 0)  # logged, as on every other process, but without weight
+
+
+def test_a_repeated_case_has_no_weight(module: DoseModule, batch: dict):
+    module.net = Exact(batch, 1.0)
+    seen = logged(module)
+    module.validation_step(batch | {REPEATED: [True]}, 0)
+    assert seen == {"val/dose_score": (0.0, 0), "val/dvh_score": (0.0, 0)}
+
+
+def test_the_parts_of_a_weighted_loss_are_logged(module: DoseModule, batch: dict):
+    module.net = Exact(batch, 2.0)
+    seen = logged(module)
+    module.training_step(batch, 0)
+    assert set(seen) == {"train/loss", "train/l1", "train/moment"}
+    assert seen["train/l1"] == (pytest.approx(2.0, rel=1e-5), 2)
+    assert seen["train/loss"][0] == pytest.approx(seen["train/l1"][0] + 0.25 * seen["train/moment"][0], rel=1e-6)
 
 
 def test_the_forward_pass_is_in_gy_and_takes_the_final_dose_of_several(module: DoseModule, batch: dict):

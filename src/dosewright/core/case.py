@@ -1,6 +1,7 @@
 """A patient case: everything known of one patient, on one grid, valid once built."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
@@ -17,6 +18,8 @@ HU_MIN, HU_MAX = -1024.0, 32767.0
 DOSE_MAX_GY = 250.0  # total dose; more means wrong units (cGy)
 
 Technique = Literal["IMRT", "VMAT", "proton"]
+
+_CASE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*\Z")
 
 
 @dataclass(frozen=True)
@@ -51,22 +54,25 @@ class PatientCase:
     """One patient on one LPS grid, arrays (z, y, x).
 
     Args:
-        case_id: Identifier; letters, digits and `._+-` only, so that it is safe as a file name.
+        case_id: Identifier; ASCII letters, digits and `._+-`, the first one a letter, a digit or `_`, so that it is
+            safe as a file name.
         grid: The grid all arrays live on.
         ct_hu: CT numbers in HU.
         body: Voxels of the patient.
         structures: TG-263 name → mask; targets and OARs, without `External` (that is `body`).
-        prescription_gy: Target name → total prescribed dose in Gy; every key has a mask.
+        prescription_gy: Target name → total prescribed dose in Gy; every key has a mask that meets the body or the
+            dose mask.
         beams: Beams, possibly none.
         dose_gy: Total dose in Gy, or None.
-        dose_mask: Voxels where dose is allowed and scored; None means `body`.
+        dose_mask: Voxels where dose is allowed and scored, some of them in the body; None means `body`.
         isocenter_xyz_mm: LPS mm, or None when not given (see `geometry.isocenter`).
-        technique: "IMRT", "VMAT" or "proton".
-        site: Anatomical site, "HeadNeck" or "Lung" so far.
+        technique: "IMRT", "VMAT" or "proton"; the beams must fit.
+        site: Anatomical site, free text ("HeadNeck", "Lung"…).
         fractions: Number of fractions.
 
     Raises:
-        CaseError: If a value is out of its range, a target is empty, or a name is illegal.
+        CaseError: If a value is out of its range, a target is empty or outside the patient, a name is illegal, or the
+            beams do not fit the technique.
         GridMismatchError: If an array has another shape than the grid.
     """
 
@@ -163,6 +169,8 @@ class PatientCase:
             raise CaseError("must not be empty", argument="body", value="0 voxels")
         if self.dose_mask is not None and not self.dose_mask.any():
             raise CaseError("must not be empty", argument="dose_mask", value="0 voxels")
+        if self.dose_mask is not None and not (self.dose_mask & self.body).any():
+            raise CaseError("must overlap the body", argument="dose_mask", value="0 voxels in common")
         isocenter = self.isocenter_xyz_mm
         if isocenter is not None and not (len(isocenter) == 3 and np.isfinite(isocenter).all()):
             raise CaseError("must be three finite positions in mm", argument="isocenter_xyz_mm", value=isocenter)
@@ -170,6 +178,9 @@ class PatientCase:
             raise CaseError("must be a positive integer", argument="fractions", value=self.fractions)
         if self.technique not in ("IMRT", "VMAT", "proton"):
             raise CaseError('must be "IMRT", "VMAT" or "proton"', argument="technique", value=self.technique)
+        modality = "proton" if self.technique == "proton" else "photon"
+        if any(beam.modality != modality for beam in self.beams):
+            raise CaseError(f"must all be {modality} beams for {self.technique}", argument="beams", value=self.beams)
 
     def _check_targets(self) -> None:
         if not self.prescription_gy:
@@ -183,6 +194,9 @@ class PatientCase:
                 )
             if not (math.isfinite(dose) and 0.0 < dose <= DOSE_MAX_GY):
                 raise CaseError(f"must be in (0, {DOSE_MAX_GY:g}] Gy", argument=f"prescription_gy[{name}]", value=dose)
+            mask = self.structures[name]
+            if not ((mask & self.body).any() or (mask & self.scored_mask).any()):
+                raise CaseError("must overlap the body or the dose mask", argument=name, value="0 voxels in common")
 
 
 def _rebuild(values: dict[str, Any]) -> PatientCase:
@@ -197,8 +211,9 @@ def _role(name: str, argument: str) -> Role:
 
 
 def _check_id(case_id: str) -> None:
-    if not case_id or not all(c.isalnum() or c in "._+-" for c in case_id) or case_id.startswith("."):
-        raise CaseError("must be letters, digits and ._+- only", argument="case_id", value=case_id)
+    if not _CASE_ID.match(case_id):
+        rule = "must be ASCII letters, digits and ._+- only, and start with a letter, a digit or _"
+        raise CaseError(rule, argument="case_id", value=case_id)
 
 
 def _check_range(name: str, array: Volume, low: float, high: float, unit: str) -> None:

@@ -31,12 +31,21 @@ class InputError(DosewrightError, ValueError):
         path: str | Path | None = None,
     ) -> None:
         self.rule, self.argument, self.path = rule, argument, path
-        self.value = None if value is self._nothing else value
+        self.value, self._given = None if value is self._nothing else value, value
         text = f"{argument} {rule}" if argument else rule
         if value is not self._nothing:
             shown = repr(value)
             text += f"; got {shown if len(shown) <= 200 else shown[:197] + '...'}"
         super().__init__(f"{path}: {text}" if path else text)
+
+    @classmethod
+    def located(cls, error: "InputError", path: str | Path) -> "InputError":
+        """Return `error` as an error of this class about `path`.
+
+        >>> str(CaseError.located(InputError("must be 3", argument="axes", value=2), "pt_1"))
+        'pt_1: axes must be 3; got 2'
+        """
+        return cls(error.rule, argument=error.argument, value=error._given, path=path)
 
 
 class CaseError(InputError):

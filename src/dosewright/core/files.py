@@ -2,39 +2,43 @@
 
 import errno
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from dosewright.core.errors import StorageError
 
+# What writing to an open file raises without naming the file.
+_NAMELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
 
-    The temporary keeps the suffix, so writers that look at it still work.
+    The temporary keeps the suffix, so writers that look at it still work; the umask sets who may read the result. An
+    OSError that is about another file than these two passes as it is.
 
     Raises:
         StorageError: If the disk is full or the folder cannot be written; `path` then keeps its old content.
     """
     path = Path(path)
+    temporary = path.parent / f".{path.stem}-{secrets.token_hex(8)}.part{path.suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=f".part{path.suffix}", dir=path.parent)
-        os.close(handle)
+        temporary.touch(exist_ok=False)
     except OSError as error:
         raise _storage_error(path, error) from error
-    temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
+        if not _is_about(error, temporary, path):
+            raise
         raise _storage_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -52,9 +56,18 @@ def atomic_write(path: str | Path, content: str | bytes) -> Path:
     return Path(path)
 
 
-def _storage_error(path: Path, error: OSError) -> StorageError:
+def _is_about(error: OSError, temporary: Path, path: Path) -> bool:
+    """Whether an error of a `with atomic_path` body is about the file being written, not one the body reads."""
     if isinstance(error, StorageError):
-        return error
+        return False
+    given = (error.filename, error.filename2)
+    named = {Path(os.fsdecode(name)).resolve() for name in given if isinstance(name, str | bytes | os.PathLike)}
+    if not named:
+        return error.errno in _NAMELESS or str(temporary) in str(error)
+    return not named.isdisjoint(own.resolve() for own in (temporary, path, path.parent))
+
+
+def _storage_error(path: Path, error: OSError) -> StorageError:
     if error.errno == errno.ENOSPC:
         folder = next(p for p in (path.parent, *path.parents) if p.exists())
         free_mb = shutil.disk_usage(folder).free / 1e6

@@ -14,6 +14,8 @@ from dosewright.datasets.sample import Sample, make_sample, place_back, to_item
 from dosewright.io.reader import AbstractReader
 
 Index = tuple[int, int]  # case, draw
+REPEAT = -1  # the draw of a case that another process counts
+REPEATED = "repeated"  # key of an item that is there only so that all processes take the same number of steps
 
 
 class DoseDataset(Dataset[dict[str, object]]):
@@ -26,7 +28,6 @@ class DoseDataset(Dataset[dict[str, object]]):
         augmentation: None for none.
         seed: Of the augmentation.
         memory_gb: Samples kept in memory, at most; the rest is built anew each time.
-        need_dose: Whether a case without a dose is an error.
     """
 
     def __init__(
@@ -37,10 +38,9 @@ class DoseDataset(Dataset[dict[str, object]]):
         augmentation: Augmentation | None = None,
         seed: int = 0,
         memory_gb: float = 0.0,
-        need_dose: bool = True,
     ) -> None:
         self.reader, self.channels, self.multiple = reader, channels, multiple
-        self.augmentation, self.seed, self.need_dose = augmentation, seed, need_dose
+        self.augmentation, self.seed = augmentation, seed
         self._budget = memory_gb * 1e9
         self._kept: dict[int, Sample] = {}
 
@@ -48,25 +48,26 @@ class DoseDataset(Dataset[dict[str, object]]):
         return len(self.reader)
 
     def __getitem__(self, index: int | Index) -> dict[str, object]:
-        """Return the item of a case, augmented as draw `index[1]` says."""
+        """Return the item of a case, augmented as draw `index[1]` says; one of draw `REPEAT` says so."""
         case_index, draw = index if isinstance(index, tuple) else (index, 0)
         sample = self.sample(case_index)
-        if self.augmentation is not None:
+        if self.augmentation is not None and draw != REPEAT:
             rng = np.random.default_rng([self.seed, draw])
             sample = apply(sample, self.augmentation.sample(rng), self.channels)
-        return to_item(sample, self.multiple)
+        item = to_item(sample, self.multiple)
+        return item | {REPEATED: True} if draw == REPEAT else item
 
     def sample(self, case_index: int) -> Sample:
         """Return the sample of a case without augmentation.
 
         Raises:
-            CaseError: If the case cannot be read, or lacks the dose it needs.
+            CaseError: If the case cannot be read, or has no dose.
         """
         if case_index in self._kept:
             return self._kept[case_index]
         case_id = self.reader.case_ids[case_index]
         case = self.reader.read(case_id)
-        if self.need_dose and case.dose_gy is None:
+        if case.dose_gy is None:
             raise CaseError("must have a dose to learn from", argument="case", value=case_id)
         sample = make_sample(case, self.channels)
         if sample.nbytes <= self._budget:
@@ -74,10 +75,10 @@ class DoseDataset(Dataset[dict[str, object]]):
             self._kept[case_index] = sample
         return sample
 
-    def placed(self, case_index: int, dose_gy: Float[np.ndarray, "d h w"]) -> FloatVolume:
+    def placed(self, case_id: str, dose_gy: Float[np.ndarray, "d h w"]) -> FloatVolume:
         """Return a dose predicted on a case's item as a volume of the case's whole grid."""
-        case = self.reader.read(self.reader.case_ids[case_index])
-        return place_back(dose_gy, self.sample(case_index).box, case.grid)
+        sample = self.sample(list(self.reader.case_ids).index(case_id))
+        return place_back(dose_gy, sample.box, self.reader.read(case_id).grid)
 
 
 class EpochSampler(Sampler[Index]):
@@ -116,3 +117,26 @@ class EpochSampler(Sampler[Index]):
             if round_ not in shuffles:
                 shuffles = {round_: np.random.default_rng([self.seed, 1, round_]).permutation(self.cases)}
             yield int(shuffles[round_][place]), draw
+
+
+class ShareSampler(Sampler[Index]):
+    """Deals cases out to processes, the same number to each: where one falls short, a case is repeated and marked.
+
+    Args:
+        cases: Number of cases, in all.
+        rank: This process, of `world` processes.
+        world: Number of processes.
+
+    >>> [list(ShareSampler(3, rank, world=2)) for rank in (0, 1)]
+    [[(0, 0), (2, 0)], [(1, 0), (0, -1)]]
+    """
+
+    def __init__(self, cases: int, rank: int = 0, world: int = 1) -> None:
+        self.cases, self.rank, self.world = cases, rank, world
+
+    def __len__(self) -> int:
+        return -(-self.cases // self.world)
+
+    def __iter__(self) -> Iterator[Index]:
+        for place in range(self.rank, len(self) * self.world, self.world):
+            yield (place, 0) if place < self.cases else (place % self.cases, REPEAT)

@@ -17,6 +17,7 @@ from dosewright.dose.voxels import (
     DoseMask,
     Scalar,
     Voxels,
+    at_position,
     percent_at_or_above,
     percentile,
     sorted_voxels,
@@ -51,8 +52,9 @@ def dose_at_volume(dose_gy: Dose, mask: DoseMask, volume_percent: float) -> Scal
 def dose_at_cc(dose_gy: Dose, mask: DoseMask, volume_cc: float, voxel_volume_cc: float) -> Scalar:
     """Return D_cc in Gy, the least dose received by the hottest `volume_cc` of a structure.
 
-    It is D_v with v the volume's share of the structure, unrounded; a structure smaller than `volume_cc` gives its
-    minimum. (OpenKBP's D_0.1_cc first rounds 0.1 cc to whole voxels: see `dose.openkbp`.)
+    Where the volume is k voxels it is the dose of the k-th hottest, linearly interpolated for k between whole numbers;
+    a volume below one voxel gives the maximum, a structure smaller than the volume its minimum. (OpenKBP's D_0.1_cc is
+    a percentile instead: see `dose.openkbp`.)
 
     Args:
         dose_gy: Dose in Gy.
@@ -63,11 +65,14 @@ def dose_at_cc(dose_gy: Dose, mask: DoseMask, volume_cc: float, voxel_volume_cc:
     Raises:
         InputError: If the structure is empty or a volume is not positive and finite.
         GridMismatchError: If dose and mask differ in shape.
+
+    >>> dose_at_cc(torch.tensor([10.0, 20.0, 30.0, 40.0]), torch.ones(4, dtype=torch.bool), 0.5, 0.25)
+    tensor(30.)
     """
-    return percentile_at_cc(sorted_voxels(dose_gy, mask), volume_cc, voxel_volume_cc)
+    return sorted_dose_at_cc(sorted_voxels(dose_gy, mask), volume_cc, voxel_volume_cc)
 
 
-def percentile_at_cc(ascending_gy: Voxels, volume_cc: float, voxel_volume_cc: float) -> Scalar:
+def sorted_dose_at_cc(ascending_gy: Voxels, volume_cc: float, voxel_volume_cc: float) -> Scalar:
     """Return D_cc in Gy of sorted voxels; see `dose_at_cc`.
 
     Raises:
@@ -75,8 +80,9 @@ def percentile_at_cc(ascending_gy: Voxels, volume_cc: float, voxel_volume_cc: fl
     """
     check_positive("volume_cc", volume_cc)
     check_positive("voxel_volume_cc", voxel_volume_cc)
-    share = volume_cc / (ascending_gy.numel() * voxel_volume_cc)
-    return percentile(ascending_gy, max(0.0, 100.0 - 100.0 * share))
+    last = float(ascending_gy.numel() - 1)
+    from_top = min(max(volume_cc / voxel_volume_cc - 1.0, 0.0), last)
+    return at_position(ascending_gy, last - from_top)
 
 
 def volume_at_dose(dose_gy: Dose, mask: DoseMask, threshold_gy: float, softness_gy: float = 0.0) -> Scalar:

@@ -15,7 +15,7 @@ from torch import Tensor
 from dosewright.core import InputError
 from dosewright.dose.checks import check_positive
 from dosewright.dose.conformity import homogeneity_of_voxels, paddick_ci, paddick_of_voxels
-from dosewright.dose.dvh import percentile_at_cc
+from dosewright.dose.dvh import sorted_dose_at_cc
 from dosewright.dose.voxels import Dose, DoseMask, Scalar, Voxels, percent_at_or_above, percentile, sorted_voxels
 
 ACCEPTED = "D95 or D95%, D0.1cc, V20Gy, V95% (of prescription), Dmean, Dmax, Dmin, HI, CI, with [Gy], [%] or [cc] after"
@@ -190,7 +190,7 @@ class DoseIndex:
         if self.kind is IndexKind.MIN:
             return ascending_gy[0]
         if self.kind is IndexKind.DOSE_AT_CC:
-            return percentile_at_cc(ascending_gy, self._number, voxel_volume_cc)
+            return sorted_dose_at_cc(ascending_gy, self._number, voxel_volume_cc)
         return percentile(ascending_gy, 100.0 - self._number)
 
     def _volume(self, ascending_gy: Voxels, voxel_volume_cc: float, prescription_gy: float | None) -> Scalar:

@@ -124,6 +124,15 @@ def dvh_differences(
     """
     predicted = dvh_metrics(predicted_gy, structures, voxel_volume_mm3)
     reference = dvh_metrics(reference_gy, structures, voxel_volume_mm3)
+    return metric_differences(predicted, reference)
+
+
+def metric_differences(predicted: Metrics, reference: Metrics) -> Metrics:
+    """Return the absolute differences in Gy of two doses' `dvh_metrics` on the same structures.
+
+    >>> metric_differences({("Larynx", "mean"): 41.0}, {("Larynx", "mean"): 43.5})
+    {('Larynx', 'mean'): 2.5}
+    """
     return {key: abs(reference[key] - predicted[key]) for key in reference}
 
 

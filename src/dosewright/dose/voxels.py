@@ -62,7 +62,19 @@ def percentile(ascending_gy: Voxels, percent: float) -> Scalar:
     """
     if not 0.0 <= percent <= 100.0:
         raise InputError("must be in [0, 100]", argument="percent", value=percent)
-    position = percent / 100.0 * (ascending_gy.numel() - 1)
+    return at_position(ascending_gy, percent / 100.0 * (ascending_gy.numel() - 1))
+
+
+def at_position(ascending_gy: Voxels, position: float) -> Scalar:
+    """Return the dose at a position among sorted voxels, linearly interpolated between neighbours.
+
+    Args:
+        ascending_gy: Sorted doses in Gy.
+        position: In [0, n − 1]; 0 is the least dose.
+
+    >>> at_position(torch.tensor([0.0, 10.0, 40.0]), 1.5)
+    tensor(25.)
+    """
     below = math.floor(position)
     above = min(below + 1, ascending_gy.numel() - 1)
     weight = position - below

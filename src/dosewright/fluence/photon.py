@@ -14,7 +14,7 @@ from scipy import ndimage, optimize, sparse
 
 from dosewright.core import Grid, InputError, PatientCase
 from dosewright.core.types import FloatVolume, Mask
-from dosewright.fluence.photon_influence import photon_influence
+from dosewright.fluence.photon_influence import PhotonInfluence, photon_influence
 
 PLAN_VERSION = 1  # raise when the same case gives another dose; caches are keyed by it
 
@@ -97,7 +97,8 @@ def optimise_photon_dose(
         rng: Varies how much each organ is spared, as planners do; None spares all by the table.
 
     Raises:
-        InputError: If an argument is out of range, or the case has no photon beams.
+        InputError: If an argument is out of range, the case has no photon beams, or a target falls between the dose
+            grid's voxels or out of the beams' reach.
         MissingExtraError: If pyRadPlan is not installed.
     """
     if int(iterations) != iterations or iterations < 1:
@@ -107,6 +108,7 @@ def optimise_photon_dose(
     )
     body = _on_grid(case.body, case.grid, influence.grid)
     rows = np.flatnonzero(body)
+    _check_targets(case, influence, body)
     dose = np.zeros(influence.grid.shape_zyx)
     dose.flat[rows] = _optimise(
         influence.matrix[rows], voxel_penalties(case, influence.grid, rows, rng), int(iterations)
@@ -213,10 +215,22 @@ def _indices(source: Grid, grid: Grid) -> Float[np.ndarray, "3 z y x"]:
     return np.stack(np.meshgrid(*axes[::-1], indexing="ij"))
 
 
+def _check_targets(case: PatientCase, influence: PhotonInfluence, body: Bool[np.ndarray, "k j i"]) -> None:
+    open_field = influence.matrix @ np.ones(influence.matrix.shape[1])
+    for name in case.targets:
+        mask = _on_grid(case.structures[name], case.grid, influence.grid, share=TARGET_SHARE) & body
+        if not mask.any():
+            spacing = influence.grid.spacing_xyz_mm
+            raise InputError("must not fall between the voxels of the dose grid", argument=name, value=spacing)
+        reached = float(open_field[mask.ravel()].mean())
+        if not reached > 0:
+            raise InputError("cannot be reached by the beams: all fluence gives it", argument=name, value=reached)
+
+
 def _scaled(case: PatientCase, dose_gy: FloatVolume) -> FloatVolume:
     """Return the dose scaled so that D95 of the highest target is its prescription."""
     top = case.targets[0]
     d95 = float(np.quantile(dose_gy[case.structures[top]], 0.05))
-    if d95 <= 0:
-        raise InputError("cannot be reached by the beams: D95 is 0 Gy", argument=top, value=d95)
+    if not d95 > 0:
+        raise InputError("cannot be reached by the beams: D95 must be positive", argument=top, value=d95)
     return (dose_gy * (case.prescription_gy[top] / d95)).astype(np.float32)

@@ -5,8 +5,10 @@ nets and channels of this package: neither code reachable through them nor Omega
 """
 
 import json
+import logging
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.resources import files
@@ -20,7 +22,9 @@ from torch import Tensor, nn
 
 from dosewright.core import CheckpointError
 from dosewright.datasets.channels import AbstractChannels, ChannelSet
+from dosewright.nets.upkern import grow_weights
 
+log = logging.getLogger(__name__)
 DEFAULT_WEIGHTS = "openkbp_direct.safetensors"
 _CLASS = re.compile(r"(dosewright\.(?:nets|datasets)\.[a-z0-9_]+)\.([A-Z]\w*)")
 
@@ -84,13 +88,34 @@ def load_model(path: str | Path) -> Model:
     return Model(net.eval(), channels, scale_gy, path)
 
 
-def load_into(net: nn.Module, path: str | Path) -> None:
-    """Load a file's weights into a net of the same shape (fine-tuning).
+def load_into(net: nn.Module, path: str | Path, channels: Mapping[str, Any], dose_scale_gy: float) -> None:
+    """Load a file's weights into a net of the same shape, or of larger kernels (fine-tuning).
+
+    Args:
+        net: Changed in place.
+        path: Weights file or checkpoint.
+        channels: Hydra node of the channels the net is going to see.
+        dose_scale_gy: Dose that the net calls 1.
 
     Raises:
-        CheckpointError: If the file cannot be read or its weights are of another net.
+        CheckpointError: If the file cannot be read, its weights are of another net, or they were trained on other
+            channels or another dose scale.
     """
-    _load(net, _read(Path(path).expanduser())[1], Path(path))
+    path = Path(path).expanduser()
+    description, tensors = _read(path)
+    for key, value in {"channels": dict(channels), "dose_scale_gy": dose_scale_gy}.items():
+        theirs = description.get(key) if isinstance(description, Mapping) else None
+        if theirs != value:
+            raise CheckpointError(
+                f"must be the one these weights were trained with ({theirs})", argument=key, value=value, path=path
+            )
+    own = net.state_dict()
+    if any(name in own and tensor.shape != own[name].shape for name, tensor in tensors.items()):
+        with suppress(CheckpointError):  # what cannot grow is told below, as a net that does not fit
+            grow_weights(net, tensors)
+            log.info("kernels of %s grown to those of the net", path)
+            return
+    _load(net, tensors, path)
 
 
 def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:

@@ -13,11 +13,12 @@ import numpy as np
 from jaxtyping import Int
 from scipy import ndimage
 
-from dosewright.core import Beam, CaseError, Grid, PatientCase
+from dosewright.core import Beam, CaseError, Grid, InputError, PatientCase
 from dosewright.core.types import FloatVolume, Mask
 from dosewright.io import openkbp_csv
 from dosewright.io.reader import AbstractReader
 
+READER_VERSION = 1  # raise when the same files give another case; caches are keyed by it
 TARGETS: Mapping[str, tuple[str, float]] = {
     "PTV70": ("PTV_High", 70.0),
     "PTV63": ("PTV_Mid", 63.0),
@@ -87,20 +88,21 @@ class OpenKBPReader(AbstractReader):
         folder = self._folder(self.split) / case_id
         try:
             return self._build(case_id, folder)
-        except CaseError as error:
-            if error.path is not None:
+        except InputError as error:
+            if isinstance(error, CaseError) and error.path is not None:
                 raise
-            raise CaseError(str(error), path=folder) from error
+            raise CaseError.located(error, error.path or folder) from error
 
     def fingerprint(self, case_id: str) -> str:
-        """Return the names, sizes and modification times of the patient's files.
+        """Return the reader's version and the names, sizes and modification times of the patient's files.
 
         Raises:
             CaseError: If the patient appears twice, so that no cache can hide it.
         """
         self._refuse_twins(case_id)
         files = sorted((self._folder(self.split) / case_id).glob("*.csv"))
-        return ";".join(f"{p.stem}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files)
+        stats = (f"{p.stem}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files)
+        return ";".join([f"reader {READER_VERSION}", *stats])
 
     def _build(self, case_id: str, folder: Path) -> PatientCase:
         spacing = openkbp_csv.read_voxel_dimensions(folder / "voxel_dimensions.csv")

@@ -3,10 +3,11 @@
 Conventions of the published files (Babier et al. 2021, Medical Physics 48):
   array axes  0 grows toward posterior, 1 toward the patient's left, 2 toward caudal; 128 × 128 × 128
   index       flat, C order, of that array
-  header      `,data`; masks leave the value empty
+  header      `,data`, then rows of index,value; masks leave the value empty
 Ours is (z, y, x) in LPS, so axis 2 is reversed into z, axis 0 is y and axis 1 is x.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +45,15 @@ def read_values(path: Path) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " 
     """Return flat indices (OpenKBP order) and values of a sparse CSV.
 
     Raises:
-        CaseError: If the file is missing, truncated, not numeric, NaN, or an index is repeated or out of range.
+        CaseError: If the file is missing, truncated, not numeric, NaN, has a row of other than two columns, or an index
+            is repeated or out of range.
     """
-    table = _parse(path, columns=(0, 1))
+    body = _body(path)
+    if body.count(",") != body.count("\n"):  # blank lines, or rows of other than two columns
+        _check_rows(body, path, _is_value_row, "must be index,value")
+    table = _parse(body, path)
+    if table.shape[1] != 2:  # as many blank lines as columns too many
+        _check_rows(body, path, _is_value_row, "must be index,value")
     values = table[:, 1]
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
@@ -58,9 +65,13 @@ def read_mask_indices(path: Path) -> Int[np.ndarray, " n"]:
     """Return the flat indices (OpenKBP order) of a mask file.
 
     Raises:
-        CaseError: As `read_values`, and if the mask is empty.
+        CaseError: As `read_values`, and if the mask is empty or a row holds more than an index and, possibly, a 1.
     """
-    indices = _indices(_parse(path, columns=(0,))[:, 0], path)
+    body = _body(path)
+    rows = body.count("\n")
+    if not rows == body.count(",") == body.count(",\n"):
+        _check_rows(body, path, _is_mask_row, "must be an index and a comma")
+    indices = _indices(_parse(body, path, columns=(0,))[:, 0], path)
     if indices.size == 0:
         raise CaseError("must hold at least one voxel", argument="mask", value="0 rows", path=path)
     return indices
@@ -107,12 +118,33 @@ def _text(path: Path) -> str:
     return text
 
 
-def _parse(path: Path, columns: tuple[int, ...]) -> Float[np.ndarray, "n c"]:
+def _body(path: Path) -> str:
+    """Return the rows of a file, without its header."""
     header, _, body = _text(path).partition("\n")
     if header.strip() != HEADER:
         raise CaseError(f"must be {HEADER!r}", argument="header", value=header[:80], path=path)
+    return body
+
+
+def _check_rows(body: str, path: Path, is_row: Callable[[str], bool], rule: str) -> None:
+    for number, line in enumerate(body.split("\n"), start=2):
+        if line.strip() and not is_row(line):
+            raise CaseError(rule, argument=f"row {number}", value=line, path=path)
+
+
+def _is_value_row(line: str) -> bool:
+    return line.count(",") == 1
+
+
+def _is_mask_row(line: str) -> bool:
+    _, comma, value = line.partition(",")
+    return bool(comma) and value.strip() in ("", "1", "1.0")
+
+
+def _parse(body: str, path: Path, columns: tuple[int, ...] | None = None) -> Float[np.ndarray, "n c"]:
+    """Return the given columns of all rows, which must have equally many when None are given."""
     if not body.strip():
-        return np.empty((0, len(columns)))
+        return np.empty((0, 2 if columns is None else len(columns)))
     try:
         return np.loadtxt(body.splitlines(), delimiter=",", usecols=columns, ndmin=2, comments=None)
     except ValueError as error:

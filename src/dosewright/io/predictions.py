@@ -17,7 +17,11 @@ from dosewright.core.types import FloatVolume
 from dosewright.io import openkbp_csv
 
 SUFFIXES = (".npz", ".csv")
-_BROKEN = (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
+MAX_NPZ_BYTES = 2_000_000_000  # unpacked; 512³ voxels in double precision are half of it
+_BROKEN = (
+    *(OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error),
+)
 _KEYS = ("dose_gy", "spacing_xyz_mm", "origin_xyz_mm", "case_id")
 
 
@@ -109,6 +113,7 @@ def _in_folder(folder: Path, case_id: str) -> Path:
 
 def _from_npz(path: Path, case: PatientCase) -> FloatVolume:
     try:
+        _check_unpacked_size(path)
         with np.load(path, allow_pickle=False) as stored:
             missing = [key for key in _KEYS if key not in stored]
             if missing:
@@ -132,6 +137,13 @@ def _from_npz(path: Path, case: PatientCase) -> FloatVolume:
     return dose_gy
 
 
+def _check_unpacked_size(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > MAX_NPZ_BYTES:
+        raise CaseError(f"must unpack to at most {MAX_NPZ_BYTES} bytes", argument="prediction", value=size, path=path)
+
+
 def _check_same_grid(
     dose_gy: np.ndarray, spacing_xyz_mm: np.ndarray, origin_xyz_mm: np.ndarray, grid: Grid, path: Path
 ) -> None:
@@ -142,7 +154,7 @@ def _check_same_grid(
     try:
         stored = Grid(dose_gy.shape, tuple(spacing_xyz_mm.tolist()), tuple(origin_xyz_mm.tolist()))
     except InputError as error:
-        raise CaseError(error.rule, argument=error.argument, value=error.value, path=path) from error
+        raise CaseError.located(error, path) from error
     if not stored.is_close(grid):
         raise GridMismatchError(f"must be on the case's grid {grid}", argument="prediction", value=stored, path=path)
 
@@ -180,7 +192,7 @@ def _from_zip(path: Path, case: PatientCase) -> FloatVolume:
         try:
             return _from_csv(unpacked, case)
         except CaseError as error:
-            raise CaseError(error.rule, argument=error.argument, value=error.value, path=path / name) from error
+            raise CaseError.located(error, path / name) from error
 
 
 def _check(dose_gy: FloatVolume, grid: Grid, path: Path) -> None:

@@ -9,6 +9,7 @@ benchmarks/cache_formats.py.
 import json
 import logging
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,12 @@ MAX_STRUCTURES = 62  # of 64 bits, two hold the body and the dose mask
 _BODY, _DOSE_MASK = "#body", "#dose_mask"
 _CPARAMS = {"codec": blosc2.Codec.ZSTD, "clevel": 5, "nthreads": 1}
 # What a file that is not whole, or was not written here, makes zipfile, json, blosc2 and `_build` raise.
-_BROKEN = (zipfile.BadZipFile, LookupError, ValueError, TypeError, RuntimeError, OSError, EOFError)
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, LookupError, ValueError, TypeError, AttributeError, RuntimeError),
+    *(OSError, EOFError, ArithmeticError, MemoryError),
+)
+MAX_BYTES = 2_000_000_000  # of one volume or entry, unpacked
+_DTYPES = {"ct": ("int16",), "masks": ("uint16", "uint32", "uint64"), "dose": ("uint16",)}
 
 
 class PreparedReader(AbstractReader):
@@ -149,8 +155,9 @@ def read_case(path: Path) -> PatientCase:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            header = _checked_header(json.loads(archive.read("case.json")), path)
-            frames = {name: _unframe(archive.read(name)) for name in archive.namelist() if name != "case.json"}
+            header = _checked_header(json.loads(_entry(archive, "case.json")), path)
+            shape, stored = tuple(header["shape_zyx"]), archive.namelist()
+            frames = {name: _unframe(_entry(archive, name), name, shape) for name in _DTYPES if name in stored}
         return _build(header, frames)
     except FileNotFoundError:
         raise CaseError("must exist", argument="prepared case", value="no such file", path=path) from None
@@ -164,7 +171,7 @@ def stored_fingerprint(path: Path) -> str | None:
     """Return the fingerprint a prepared file was written with, or None when there is no readable file."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return _checked_header(json.loads(archive.read("case.json")), path).get("fingerprint")
+            return _checked_header(json.loads(_entry(archive, "case.json")), path).get("fingerprint")
     except _BROKEN:
         return None
 
@@ -248,5 +255,19 @@ def _frame(array: Volume) -> bytes:
     return bytes(frame)
 
 
-def _unframe(data: bytes) -> np.ndarray:
-    return np.asarray(blosc2.ndarray_from_cframe(data)[...])
+def _entry(archive: zipfile.ZipFile, name: str) -> bytes:
+    size = archive.getinfo(name).file_size
+    if size > MAX_BYTES:
+        raise CaseError(f"must be at most {MAX_BYTES} bytes", argument=name, value=size)
+    return archive.read(name)
+
+
+def _unframe(data: bytes, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the volume of a frame, which is unpacked only when its shape and type are right."""
+    frame = blosc2.ndarray_from_cframe(data)
+    found = (tuple(frame.shape), str(frame.dtype))
+    if found[0] != shape or found[1] not in _DTYPES[name]:
+        raise CaseError(f"must have shape {shape} and type {' or '.join(_DTYPES[name])}", argument=name, value=found)
+    if frame.nbytes > MAX_BYTES:
+        raise CaseError(f"must unpack to at most {MAX_BYTES} bytes", argument=name, value=frame.nbytes)
+    return np.asarray(frame[...])

@@ -59,15 +59,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def launch(job: str, overrides: Sequence[str]) -> None:
-    """Hand a job and its overrides to Hydra."""
+    """Hand a job and its overrides to Hydra.
+
+    Hydra reads its overrides from `sys.argv`; the job itself runs under the argv the process was started with, which is
+    what Lightning starts the other ranks of a distributed training with.
+    """
     os.environ.setdefault("HYDRA_FULL_ERROR", "0")
     import hydra
 
     from dosewright.jobs import hydra_task
 
     hydra_task.register_resolvers()
+    started_with = sys.argv
     sys.argv = [f"dosewright {job}", *overrides]
-    task = hydra_task.Task(job)
+    task = hydra_task.Task(job, started_with)
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=job)(task)()
 
 

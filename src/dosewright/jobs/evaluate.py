@@ -23,6 +23,8 @@ DPI = 100
 def run(cfg: DictConfig) -> dict[str, Any]:
     """Score the predictions of a set of cases and return what metrics.json holds.
 
+    A figure that cannot be drawn or written is a warning: the case is scored all the same.
+
     Args:
         cfg: conf/evaluate.yaml; `plots` is how many cases get figures, or "all".
 

@@ -1,17 +1,27 @@
 """Scores of predicted doses against reference doses, case by case and for a cohort."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from dosewright.core import CaseError, InputError, PatientCase
+from dosewright.core import CaseError, DosewrightError, InputError, PatientCase
 from dosewright.core.types import FloatVolume
-from dosewright.dose.openkbp import CohortScore, PatientScore, cohort_score, dose_score, dvh_metrics
+from dosewright.dose.openkbp import (
+    CohortScore,
+    PatientScore,
+    cohort_score,
+    dose_score,
+    dvh_metrics,
+    metric_differences,
+)
 from dosewright.dose.table import index_table
 from dosewright.io.predictions import list_predictions, read_prediction
 from dosewright.io.reader import AbstractReader
+
+log = logging.getLogger(__name__)
 
 OUTSIDE_GY = 0.1  # less outside the dose mask is noise, not worth a warning
 
@@ -79,6 +89,7 @@ class Evaluation:
         missing: Cases without prediction.
         failed: Case → why its prediction (or the case itself) could not be used.
         unused: Predictions for cases that are not in the set.
+        undrawn: Case → why `on_scored` failed for it, though it is scored.
     """
 
     results: tuple[CaseResult, ...]
@@ -86,6 +97,7 @@ class Evaluation:
     missing: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    undrawn: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def score(self) -> CohortScore:
@@ -115,10 +127,11 @@ def evaluate_case(case: PatientCase, predicted_gy: FloatVolume) -> CaseResult:
     reference = dvh_metrics(case.dose_gy, case.structures, mm3)
     predicted = dvh_metrics(predicted_gy, case.structures, mm3)
     metrics = tuple(Comparison(*key, "Gy", reference[key], predicted[key]) for key in reference)
-    differences = {(item.structure, item.metric): abs(item.difference) for item in metrics}
     return CaseResult(
         case_id=case.case_id,
-        score=PatientScore(dose_score(predicted_gy, case.dose_gy, case.scored_mask), differences),
+        score=PatientScore(
+            dose_score(predicted_gy, case.dose_gy, case.scored_mask), metric_differences(predicted, reference)
+        ),
         dvh_metrics=metrics,
         indices=_compare_indices(case, predicted_gy),
         outside_voxels=int(np.count_nonzero((predicted_gy > OUTSIDE_GY) & ~case.scored_mask)),
@@ -135,7 +148,8 @@ def evaluate(
 ) -> Evaluation:
     """Return the scores of all predictions for the cases of a reader, one case in memory at a time.
 
-    A broken prediction costs only its own case: it is named under `failed`.
+    A broken prediction costs only its own case, named under `failed`; a failing `on_scored` costs nothing of the
+    scores, and the case is named under `undrawn`.
 
     Args:
         reader: Cases with reference doses.
@@ -150,42 +164,45 @@ def evaluate(
     available, wanted = set(list_predictions(predictions)), tuple(reader.case_ids)
     missing = tuple(case_id for case_id in wanted if case_id not in available)
     if missing and not allow_missing:
-        raise CaseError(
-            f"must hold a prediction for each of the {len(wanted)} cases (or set allow_missing=true); "
-            f"{len(missing)} missing: {', '.join(missing)}",
-            argument="predictions",
-            path=predictions,
-        )
-    results, without_reference, failed = [], [], {}
+        raise CaseError(_some_missing(missing, len(wanted)), argument="predictions", path=predictions)
+    results, without_reference, failed, undrawn = [], [], {}, {}
     for case_id in track([case_id for case_id in wanted if case_id in available]):
         try:
-            result = _evaluate_one(reader.read(case_id), predictions, on_scored)
+            case = reader.read(case_id)
+            if case.dose_gy is None:
+                without_reference.append(case_id)
+                continue
+            predicted_gy = read_prediction(predictions, case)
+            results.append(evaluate_case(case, predicted_gy))
         except InputError as error:
             failed[case_id] = str(error)
             continue
-        if result is None:
-            without_reference.append(case_id)
-        else:
-            results.append(result)
+        if on_scored is not None and (reason := _reason_of(on_scored, case, predicted_gy, results[-1])):
+            undrawn[case_id] = reason
     if not results:
         raise CaseError(_nothing_scored(without_reference, failed), argument="predictions", path=predictions)
     unused = tuple(sorted(available - set(wanted)))
-    return Evaluation(tuple(results), tuple(without_reference), missing, failed, unused)
+    return Evaluation(tuple(results), tuple(without_reference), missing, failed, unused, undrawn)
 
 
-def _evaluate_one(case: PatientCase, predictions: str | Path, on_scored: OnScored | None) -> CaseResult | None:
-    if case.dose_gy is None:
-        return None
-    predicted_gy = read_prediction(predictions, case)
-    result = evaluate_case(case, predicted_gy)
-    if on_scored is not None:
+def _reason_of(on_scored: OnScored, case: PatientCase, predicted_gy: FloatVolume, result: CaseResult) -> str | None:
+    """Call `on_scored` and return why it failed, None when it did not."""
+    try:
         on_scored(case, predicted_gy, result)
-    return result
+    except (DosewrightError, OSError) as error:
+        log.warning("%s is scored but not drawn: %s", case.case_id, error)
+        return str(error) or type(error).__name__
+    return None
 
 
 def _compare_indices(case: PatientCase, predicted_gy: FloatVolume) -> tuple[Comparison, ...]:
     pairs = zip(index_table(case), index_table(case, predicted_gy), strict=True)
     return tuple(Comparison(r.structure, r.name, r.unit, r.value, p.value) for r, p in pairs)
+
+
+def _some_missing(missing: Sequence[str], wanted: int) -> str:
+    rule = f"must hold a prediction for each of the {wanted} cases (or set allow_missing=true)"
+    return f"{rule}; {len(missing)} missing: {', '.join(missing)}"
 
 
 def _nothing_scored(without_reference: Sequence[str], failed: Mapping[str, str]) -> str:

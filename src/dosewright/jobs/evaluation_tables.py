@@ -56,6 +56,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         "missing": list(evaluation.missing),
         "without_reference": list(evaluation.without_reference),
         "unused": list(evaluation.unused),
+        "undrawn": dict(evaluation.undrawn),
     }
 
 
@@ -123,6 +124,7 @@ def remarks(evaluation: Evaluation) -> list[str]:
     """Return one line for each thing the reader of the scores should know."""
     outside = [f"{r.case_id} ({r.outside_voxels})" for r in evaluation.results if r.outside_voxels]
     lines = [f"failed: {case_id}: {reason}" for case_id, reason in evaluation.failed.items()]
+    lines += [f"scored but not drawn: {case_id}: {reason}" for case_id, reason in evaluation.undrawn.items()]
     for what, cases in (
         ("dose outside the possible dose mask, which counts against the dose score (voxels above 0.1 Gy)", outside),
         ("skipped, no prediction", evaluation.missing),

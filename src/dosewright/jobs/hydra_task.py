@@ -6,7 +6,7 @@ import importlib
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from dosewright.core import DosewrightError
+from dosewright.core import DosewrightError, InputError
 from dosewright.core.files import atomic_write
 
 log = logging.getLogger(__name__)
@@ -50,10 +50,14 @@ class Task:
     A run of a sweep writes into its own subfolder of `out` and leaves `finished.json` with a hash of its configuration
     and its result; started again, it is not run again. A `DosewrightError` ends a single run with its message and exit
     code 1, without a traceback.
+
+    Args:
+        job: Name of the job.
+        started_with: The process's own `sys.argv`, for jobs that start this process again; None leaves it as it is.
     """
 
-    def __init__(self, job: str) -> None:
-        self.job = job
+    def __init__(self, job: str, started_with: Sequence[str] | None = None) -> None:
+        self.job, self.started_with = job, started_with
         self.__name__ = job
         self.__module__ = f"dosewright.jobs.{job}"
 
@@ -66,7 +70,9 @@ class Task:
         register_resolvers()
         hydra = HydraConfig.get()
         if hydra.mode is not RunMode.MULTIRUN:
+            sys.argv = list(self.started_with or sys.argv)
             return self._run_or_exit(cfg)
+        _refuse_ranks_in_sweep(cfg, str(hydra.launcher.get("_target_")))
         folder = Path(hydra.runtime.output_dir)
         done = finished_result(folder, cfg)
         if done is not None:
@@ -88,6 +94,22 @@ class Task:
             log.debug("traceback", exc_info=True)
             print(f"dosewright {self.job}: {error}", file=sys.stderr)
             raise SystemExit(1) from None
+
+
+def _refuse_ranks_in_sweep(cfg: DictConfig, launcher: str) -> None:
+    """Refuse a distributed training where each of its ranks would start the whole sweep again.
+
+    Raises:
+        InputError: If a run wants several processes under a launcher of this machine.
+    """
+    distributed = "ddp" in str(OmegaConf.select(cfg, "trainer.strategy"))
+    local = launcher.endswith(("BasicLauncher", "JoblibLauncher"))
+    if distributed and local and str(cfg.trainer.devices) != "1":
+        raise InputError(
+            "must be 1 in a sweep on this machine: start distributed trainings one by one, or with sweep=submitit",
+            argument="trainer.devices",
+            value=cfg.trainer.devices,
+        )
 
 
 @contextmanager

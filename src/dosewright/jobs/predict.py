@@ -6,10 +6,11 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.progress import track
 
 from dosewright.core import DosewrightError, InputError
@@ -23,7 +24,7 @@ from dosewright.io.reader import AbstractReader
 from dosewright.jobs.hydra_task import build
 
 log = logging.getLogger(__name__)
-MANIFEST = "predict.json"
+MANIFEST, FINGERPRINTS = "predict.json", "fingerprints"
 
 
 def run(cfg: DictConfig) -> dict[str, object]:
@@ -36,16 +37,22 @@ def run(cfg: DictConfig) -> dict[str, object]:
     """
     if cfg.submission not in (None, "openkbp"):
         raise InputError("must be null or openkbp", argument="submission", value=cfg.submission)
+    if cfg.submission and cfg.data.get("split") == "train":
+        raise InputError("must be null for data.split=train", argument="submission", value=cfg.submission)
     reader: AbstractReader = build(cfg.data.reader)
+    log.info("%d cases of %s, split %s", len(reader), cfg.data.get("name"), cfg.data.get("split"))
     predictor = build_predictor(cfg)
     out = Path(cfg.out)
-    _claim_folder(out, _settings(cfg, predictor), reader.case_ids, overwrite=cfg.overwrite)
+    manifest = _claim_folder(out, _settings(cfg, predictor), reader.case_ids, overwrite=cfg.overwrite)
     failures, seconds = {}, []
     for case_id in track(reader.case_ids, description="predicting"):
-        if (out / f"{case_id}.npz").exists():
-            continue
         try:
+            fingerprint = reader.fingerprint(case_id)
+            if (out / f"{case_id}.npz").exists() and manifest[FINGERPRINTS].get(case_id) == fingerprint:
+                continue
             seconds.append(_predict_one(predictor, reader, case_id, out))
+            manifest[FINGERPRINTS][case_id] = fingerprint
+            atomic_write(out / MANIFEST, json.dumps(manifest, indent=1))
         except (DosewrightError, RuntimeError, ValueError) as error:  # torch's, for memory and for sizes
             log.error("%s: not predicted: %s", case_id, error, exc_info=not isinstance(error, DosewrightError))
             failures[case_id] = str(error)
@@ -102,7 +109,7 @@ def _settings(cfg: DictConfig, predictor: Predictor | MeanDosePredictor) -> dict
         hashes = [hashlib.sha256(model.path.read_bytes()).hexdigest()[:16] for model in predictor.models]
     return {
         "checkpoints": hashes,
-        "data": {key: str(cfg.data[key]) for key in ("name", "root", "split") if key in cfg.data},
+        "data": _data_settings(cfg.data),
         "flip": bool(cfg.flip),
         "window_zyx": list(cfg.window_zyx) if cfg.window_zyx else None,
         "overlap": float(cfg.overlap) if cfg.window_zyx else None,
@@ -110,19 +117,31 @@ def _settings(cfg: DictConfig, predictor: Predictor | MeanDosePredictor) -> dict
     }
 
 
-def _claim_folder(out: Path, settings: dict[str, object], case_ids: Sequence[str], overwrite: bool) -> None:
-    """Refuse to mix predictions of two settings in one folder; with `overwrite`, remove those that are there.
+def _data_settings(data: DictConfig) -> dict[str, object]:
+    """Return what tells one set of cases from another: all of the node but its reader and where its cache is."""
+    settings: dict[str, object] = {}
+    for key in sorted(str(key) for key in data if key not in ("cache_dir", "reader")):
+        value = data[key]
+        settings[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    if "root" in settings:
+        settings["root"] = str(Path(str(settings["root"])).expanduser().resolve())
+    return settings
+
+
+def _claim_folder(out: Path, settings: dict[str, object], case_ids: Sequence[str], overwrite: bool) -> dict[str, Any]:
+    """Refuse to mix predictions of two settings in one folder; return its manifest, with the cases that are done.
+
+    With `overwrite`, none is done: each file is replaced once its new one is there.
 
     Raises:
         InputError: If the folder holds predictions made with other settings, or nobody knows which.
         StorageError: If the folder cannot be written.
     """
-    manifest, there = out / MANIFEST, [out / f"{case_id}.npz" for case_id in case_ids]
-    if overwrite:
-        for path in there:
-            path.unlink(missing_ok=True)
-    elif manifest.exists() or any(path.exists() for path in there):
-        made_with = _read_manifest(manifest)
+    path, there = out / MANIFEST, [out / f"{case_id}.npz" for case_id in case_ids]
+    done: object = {}
+    if not overwrite and (path.exists() or any(file.exists() for file in there)):
+        made_with = _read_manifest(path)
+        done = made_with.get(FINGERPRINTS)
         differing = {key: made_with.get(key) for key in settings if made_with.get(key) != settings[key]}
         if differing:
             raise InputError(
@@ -131,7 +150,9 @@ def _claim_folder(out: Path, settings: dict[str, object], case_ids: Sequence[str
                 value=differing,
                 path=out,
             )
-    atomic_write(manifest, json.dumps(settings, indent=1))
+    manifest = settings | {FINGERPRINTS: done if isinstance(done, dict) else {}}
+    atomic_write(path, json.dumps(manifest, indent=1))
+    return manifest
 
 
 def _read_manifest(path: Path) -> dict[str, object]:

@@ -6,36 +6,42 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dosewright.core import CaseError, DosewrightError, InputError
+from dosewright.core import CaseError, DosewrightError, InputError, StorageError
 from dosewright.core.files import atomic_write
 from dosewright.io.prepared import CachedReader
 from dosewright.jobs.hydra_task import build
 
 log = logging.getLogger(__name__)
+SPLITS = ("train", "validation", "test")
 PREPARED, FRESH, SKIPPED = "prepared", "already there", "skipped"
 DIED = "its worker process died (out of memory?)"
 Outcome = tuple[str, str, str]  # case, what happened, why
 
 
-def run(cfg: DictConfig) -> dict[str, object]:
+def run(cfg: DictConfig) -> dict[str, dict[str, Any]]:
     """Prepare every split; return the summary, which is also written to `summary.json`.
 
     A case that cannot be read is skipped with its reason; all others are prepared. Started again, only what is missing
     or changed at its source is done.
 
     Raises:
-        CaseError: If no split of the dataset can be read at all.
-        InputError: If `workers` is not positive.
+        CaseError: If no split of the dataset can be read at all, or none of its cases be prepared.
+        InputError: If `workers` is not positive, or a split has an unknown name.
+        StorageError: If the cache cannot be written (disk full); what was prepared before is kept.
     """
     if cfg.workers < 1:
         raise InputError("must be positive", argument="workers", value=cfg.workers)
-    summary: dict[str, object] = {}
+    unknown = [split for split in cfg.splits if split not in SPLITS]
+    if unknown or not cfg.splits:
+        raise InputError(f"must be some of {', '.join(SPLITS)}", argument="splits", value=unknown)
+    summary: dict[str, dict[str, Any]] = {}
     absent: list[DosewrightError] = []
     for split in cfg.splits:
         try:
@@ -51,6 +57,11 @@ def run(cfg: DictConfig) -> dict[str, object]:
     if absent and len(absent) == len(cfg.splits):
         raise absent[0]
     atomic_write(Path(cfg.out) / "summary.json", json.dumps(summary, indent=1))
+    if not any(part.get(kind) for part in summary.values() for kind in (PREPARED, FRESH)):
+        reasons = [reason for part in summary.values() for reason in part.get("reasons", {}).values()]
+        raise CaseError(
+            f"could not be prepared, not one of {len(reasons)}", argument="cases", value="; ".join(reasons[:1])
+        )
     return summary
 
 
@@ -67,11 +78,17 @@ def prepare_all(reader: CachedReader, case_ids: Sequence[str], workers: int, des
 
 
 def prepare_one(reader: CachedReader, case_id: str) -> Outcome:
-    """Prepare one case, or say why not."""
+    """Prepare one case, or say why not.
+
+    Raises:
+        StorageError: If the cache cannot be written, which is no case's fault.
+    """
     try:
         if reader.is_fresh(case_id, every_byte=True):
             return case_id, FRESH, ""
         reader.prepare(case_id)
+    except StorageError:
+        raise
     except DosewrightError as error:
         return case_id, SKIPPED, str(error)
     return case_id, PREPARED, ""
@@ -84,15 +101,15 @@ def _outcomes(reader: CachedReader, case_ids: Sequence[str], workers: int) -> It
         return
     context = multiprocessing.get_context("spawn")
     left = dict.fromkeys(case_ids)
-    with ProcessPoolExecutor(workers, mp_context=context) as pool, suppress(BrokenProcessPool):
+    with ProcessPoolExecutor(workers, context, one_thread) as pool, suppress(BrokenProcessPool):
         futures = [pool.submit(prepare_one, reader, case_id) for case_id in case_ids]
         for future in as_completed(futures):
-            with suppress(BrokenProcessPool):
+            with suppress(BrokenProcessPool), _giving_up(pool):
                 outcome = future.result()
                 del left[outcome[0]]
                 yield outcome
     while left:  # a worker died, and the pool with it: one by one, the next death tells which case it was
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
+        with ProcessPoolExecutor(1, context, one_thread) as pool:
             for case_id in tuple(left):
                 del left[case_id]
                 try:
@@ -102,7 +119,24 @@ def _outcomes(reader: CachedReader, case_ids: Sequence[str], workers: int) -> It
                     break
 
 
-def _report(split: str, reader: CachedReader, outcomes: list[Outcome]) -> dict[str, object]:
+def one_thread() -> None:
+    """Keep a worker process to one core: there are as many workers as cores are to be used."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def _giving_up(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Drop the cases in waiting when storage fails, so that the error comes out at once."""
+    try:
+        yield
+    except StorageError:
+        pool.shutdown(cancel_futures=True)
+        raise
+
+
+def _report(split: str, reader: CachedReader, outcomes: list[Outcome]) -> dict[str, Any]:
     by_kind = {kind: [o for o in outcomes if o[1] == kind] for kind in (PREPARED, FRESH, SKIPPED)}
     size_mb = sum(reader.path(o[0]).stat().st_size for o in outcomes if o[1] != SKIPPED) / 1e6
     counts = ", ".join(f"{len(rows)} {kind}" for kind, rows in by_kind.items())

@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import Logger
 
 from dosewright.core import CheckpointError, InputError
 from dosewright.jobs.hydra_task import build
-from dosewright.jobs.recipe import require_same_recipe, write_recipe
+from dosewright.jobs.recipe import Recipe, recipe_of, require_same_recipe, write_recipe
 from dosewright.training.data import DoseDataModule
 from dosewright.training.export import save_weights
 from dosewright.training.module import DoseModule
@@ -31,7 +31,7 @@ NOISE = (
 
 
 def run(cfg: DictConfig) -> float | None:
-    """Train as configured; return the validation dose score in Gy (the last one measured), which sweeps minimise.
+    """Train as configured; return the validation dose score in Gy of the weights it leaves, which sweeps minimise.
 
     Raises:
         CheckpointError: If the folder holds a run of another configuration, or a broken checkpoint.
@@ -42,14 +42,15 @@ def run(cfg: DictConfig) -> float | None:
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    last = _checkpoint_to_resume(cfg)
     module = build_module(cfg)
     data = build_data(cfg, module)
+    last = _checkpoint_to_resume(cfg, recipe_of(cfg, data.reader("train").case_ids))
+    warn_of_slow_bf16(cfg)
     trainer = build_trainer(cfg)
     if last is None and cfg.checkpoint:
         from dosewright.inference.weights import load_into
 
-        load_into(module.net, cfg.checkpoint)
+        load_into(module.net, cfg.checkpoint, module.hparams["channels"], module.dose_scale_gy)
     log.info("training %s into %s", cfg.name, cfg.out)
     try:
         trainer.fit(module, data, ckpt_path=last, weights_only=True)
@@ -87,12 +88,20 @@ def build_trainer(cfg: DictConfig) -> pl.Trainer:
     return build(cfg.trainer, callbacks=callbacks, logger=loggers or False, default_root_dir=cfg.out)
 
 
+def warn_of_slow_bf16(cfg: DictConfig, cpuinfo: Path = Path("/proc/cpuinfo")) -> None:
+    """Warn where bf16 autocast runs on a processor that has to emulate it; one that does not say is trusted."""
+    if cfg.trainer.get("precision") != "bf16-mixed" or cfg.trainer.get("accelerator") != "cpu" or not cpuinfo.is_file():
+        return
+    if not {"avx512_bf16", "amx_bf16", "bf16"} & set(cpuinfo.read_text().split()):
+        log.warning("this processor has no bf16 units (avx512_bf16, amx_bf16): trainer=cpu_fp32 is likely faster")
+
+
 def _finish(cfg: DictConfig, trainer: pl.Trainer, module: DoseModule, data: DoseDataModule) -> float | None:
-    """Measure the score where training has not, and write the weights."""
+    """Measure the score where the last weights have none, and write them."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, WeightAveraging):
             callback.on_train_end(trainer, module)  # a run that was complete when resumed has not been through it
-    if SCORE not in trainer.callback_metrics and cfg.trainer.get("limit_val_batches", 1):
+    if module.validated_step != trainer.global_step and cfg.trainer.get("limit_val_batches", 1):
         trainer.validate(module, datamodule=data, verbose=False)
     score = trainer.callback_metrics.get(SCORE)
     result = None if score is None else float(score)
@@ -105,12 +114,12 @@ def _finish(cfg: DictConfig, trainer: pl.Trainer, module: DoseModule, data: Dose
     return result
 
 
-def _checkpoint_to_resume(cfg: DictConfig) -> str | None:
-    last, recipe = Path(cfg.out) / "checkpoints" / "last.ckpt", Path(cfg.out) / "recipe.json"
+def _checkpoint_to_resume(cfg: DictConfig, recipe: Recipe) -> str | None:
+    last, stored = Path(cfg.out) / "checkpoints" / "last.ckpt", Path(cfg.out) / "recipe.json"
     if cfg.resume not in ("auto", "never"):
         raise InputError('must be "auto" or "never"', argument="resume", value=cfg.resume)
     if not last.exists():
-        write_recipe(recipe, cfg)
+        write_recipe(stored, recipe)
         return None
     if cfg.resume == "never":
         raise CheckpointError("holds a run already: choose another out=, or resume=auto", argument="out", value=cfg.out)
@@ -118,7 +127,7 @@ def _checkpoint_to_resume(cfg: DictConfig) -> str | None:
         raise CheckpointError(
             "must be a whole checkpoint: delete it to start anew", argument="file", value="truncated", path=last
         )
-    require_same_recipe(recipe, cfg)
+    require_same_recipe(stored, recipe)
     log.info("resuming from %s", last)
     return str(last)
 

@@ -69,10 +69,13 @@ def _check_archive(path: Path) -> list[Problem]:
     try:
         with path.open("rb") as stream:
             start = stream.read(4)
-        with zipfile.ZipFile(path):
-            return []
     except FileNotFoundError:
         return [Problem(path.name, "must exist", value="no such file")]
+    except OSError as error:
+        return [Problem(path.name, "must be a readable file", value=error.strerror or str(error))]
+    try:
+        with zipfile.ZipFile(path):
+            return []
     except (OSError, zipfile.BadZipFile):
         if start == b"PK\x03\x04":
             return [Problem(path.name, "must be a complete zip: its end is missing, so it was cut short")]

@@ -58,8 +58,10 @@ class EpochLog(Callback):
         self._shown = ("train/", "val/")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the epoch, its loss and, where it was validated, its scores."""
-        metrics = sorted(trainer.callback_metrics.items())
+        """Log the epoch, its loss and, where it was validated, its scores; once, whatever the number of processes."""
+        metrics = sorted(trainer.callback_metrics.items())  # on every rank: reading them reduces over all
+        if not trainer.is_global_zero:
+            return
         values = ", ".join(f"{name} {float(value):.3f}" for name, value in metrics if name.startswith(self._shown))
         last = trainer.max_epochs or -1  # endless where the number of steps or the time is limited
         log.info("epoch %d%s: %s", trainer.current_epoch + 1, f" of {last}" if last > 0 else "", values)
@@ -99,13 +101,14 @@ class Pictures(Callback):
 
         dataset = trainer.datamodule.dataset("validation")  # type: ignore[attr-defined]
         case = dataset.reader.read(batch[keys.CASE_ID][0])
-        dose_gy = dataset.placed(batch_idx, outputs[0, 0].float().cpu().numpy())
+        dose_gy = dataset.placed(case.case_id, outputs[0, 0].float().cpu().numpy())
+        epoch = trainer.current_epoch + (trainer.state.fn == "fit")  # after the last one, it has been counted already
         self.folder.mkdir(parents=True, exist_ok=True)
         for kind, figure in (
             ("dvh", draw_dvh(case, {"predicted": dose_gy, "reference": case.dose_gy})),
             ("slices", draw_slices(case, dose_gy, case.dose_gy)),
         ):
-            path = self.folder / f"epoch_{trainer.current_epoch + 1:04d}_{case.case_id}_{kind}.png"
+            path = self.folder / f"epoch_{epoch:04d}_{case.case_id}_{kind}.png"
             figure.savefig(path, dpi=80)
             for logger in trainer.loggers:
                 if hasattr(logger, "log_image"):

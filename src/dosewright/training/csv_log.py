@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +59,3 @@ class ResumingWriter(ExperimentWriter):
         writer.writeheader()
         writer.writerows(rows)
         atomic_write(path, text.getvalue())
-
-
-def _step(row: dict[str, str]) -> float:
-    """Return the step of a row; a row that a kill cut short comes after all."""
-    text = row.get("step") or ""
-    return int(text) if text.isdigit() else math.inf

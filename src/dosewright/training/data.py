@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from dosewright.core import CaseError
 from dosewright.datasets.augmentation import Augmentation
 from dosewright.datasets.channels import ChannelSet
-from dosewright.datasets.dataset import DoseDataset, EpochSampler
+from dosewright.datasets.dataset import DoseDataset, EpochSampler, ShareSampler
 from dosewright.datasets.sample import collate
 from dosewright.io.prepared import CachedReader
 from dosewright.io.reader import AbstractReader
@@ -29,7 +29,7 @@ class DoseDataModule(pl.LightningDataModule):
         augmentation: For training.
         seed: Of shuffles and augmentation.
         workers: Loader processes; 0 loads in the training process.
-        memory_gb: Samples kept in memory by all workers together.
+        memory_gb: Samples kept in memory by all workers of all processes on this machine together.
         limit_train: Use only the first so many training cases.
         limit_validation: Use only the first so many validation cases.
     """
@@ -54,7 +54,23 @@ class DoseDataModule(pl.LightningDataModule):
         self._batch_size, self._samples, self._augmentation = batch_size, samples_per_epoch, augmentation
         self._seed, self._workers, self._memory_gb = seed, workers, memory_gb
         self._limits = {"train": limit_train, "validation": limit_validation}
+        self._readers: dict[str, AbstractReader] = {}
         self._datasets: dict[str, DoseDataset] = {}
+
+    def reader(self, split: str) -> AbstractReader:
+        """Return the cached reader of a split, made on first use.
+
+        Raises:
+            CaseError: If the split holds no case.
+        """
+        if split not in self._readers:
+            reader: AbstractReader = CachedReader(self._reader(split=split), self._cache_dir / split)
+            if self._limits[split] is not None:
+                reader = FirstCases(reader, self._limits[split] or 0)
+            if len(reader) == 0:
+                raise CaseError("must hold at least one case", argument=f"split {split!r}", value="none")
+            self._readers[split] = reader
+        return self._readers[split]
 
     def dataset(self, split: str) -> DoseDataset:
         """Return the dataset of a split, made on first use.
@@ -63,14 +79,9 @@ class DoseDataModule(pl.LightningDataModule):
             CaseError: If the split holds no case.
         """
         if split not in self._datasets:
-            reader: AbstractReader = CachedReader(self._reader(split=split), self._cache_dir / split)
-            if self._limits[split] is not None:
-                reader = FirstCases(reader, self._limits[split] or 0)
-            if len(reader) == 0:
-                raise CaseError("must hold at least one case", argument=f"split {split!r}", value="none")
-            processes = max(1, self._workers)
+            processes = max(1, self._workers) * self._rank_and_world()[1]
             self._datasets[split] = DoseDataset(
-                reader,
+                self.reader(split),
                 self._channels,
                 self._multiple,
                 augmentation=self._augmentation if split == "train" else None,
@@ -82,13 +93,16 @@ class DoseDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return the training loader."""
         dataset = self.dataset("train")
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        sampler = EpochSampler(len(dataset), self._samples or len(dataset), self._seed, rank, world)
+        sampler = EpochSampler(len(dataset), self._samples or len(dataset), self._seed, *self._rank_and_world())
         return self._loader(dataset, sampler=sampler, batch_size=self._batch_size)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return the validation loader, one case at a time."""
-        return self._loader(self.dataset("validation"), batch_size=1)
+        """Return the validation loader of this process's share of the cases, one at a time."""
+        dataset = self.dataset("validation")
+        return self._loader(dataset, sampler=ShareSampler(len(dataset), *self._rank_and_world()), batch_size=1)
+
+    def _rank_and_world(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader(self, dataset: DoseDataset, **options: Any) -> DataLoader[dict[str, Any]]:
         return DataLoader(

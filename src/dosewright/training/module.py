@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dosewright.core import CheckpointError, InputError, keys, role_of
 from dosewright.core.structures import Role
 from dosewright.datasets.channels import ChannelSet
+from dosewright.datasets.dataset import REPEATED
 from dosewright.dose.openkbp import dose_score, dvh_differences
 
 Batch = Mapping[str, Any]
@@ -50,6 +51,7 @@ class DoseModule(pl.LightningModule):
         self.net: nn.Module = instantiate(model, in_channels=len(self.channels))
         self.loss: nn.Module = instantiate(loss)
         self.dose_scale_gy = dose_scale_gy
+        self.validated_step: int | None = None
         if channels_last:
             self.net = self.net.to(memory_format=torch.channels_last_3d)
 
@@ -63,19 +65,33 @@ class DoseModule(pl.LightningModule):
         outputs = self.net(batch[keys.IMAGE])
         gy = tuple(self._gy(o) for o in outputs) if isinstance(outputs, tuple) else self._gy(outputs)
         loss = self.loss(gy, batch)
-        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch[keys.CASE_ID]))
+        parts = {f"train/{name}": value for name, value in getattr(self.loss, "last_parts", {}).items()}
+        how: dict[str, Any] = {"batch_size": len(batch[keys.CASE_ID]), "sync_dist": True}
+        for name, value in {"train/loss": loss, **parts}.items():
+            self.log(name, value, on_step=False, on_epoch=True, prog_bar=name == "train/loss", **how)
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> Float[Tensor, "b 1 z y x"]:
-        """Log the OpenKBP scores of a batch; return its dose in Gy, clamped and masked."""
+        """Log the OpenKBP scores of a batch; return its dose in Gy, clamped and masked.
+
+        Every process logs both scores at every step, a repeated case or one without structures with weight 0.
+        """
         dose_gy = self(batch[keys.IMAGE]).clamp_min(0.0) * batch[keys.DOSE_MASK]
         scores = [self._scores(batch, dose_gy, i) for i in range(len(dose_gy))]
-        size = len(scores)
-        self.log("val/dose_score", sum(s[0] for s in scores) / size, prog_bar=True, batch_size=size, sync_dist=True)
+        if batch.get(REPEATED):
+            scores = []
         gaps = [gap for s in scores for gap in s[1]]
-        if gaps:
-            self.log("val/dvh_score", sum(gaps) / len(gaps), prog_bar=True, batch_size=len(gaps), sync_dist=True)
+        for name, values in (("val/dose_score", [s[0] for s in scores]), ("val/dvh_score", gaps)):
+            mean = sum(values) / max(1, len(values))
+            # A float: the trainer averages weights over processes, and whole numbers would be cut off there.
+            weight: Any = float(len(values))
+            self.log(name, float(mean), prog_bar=True, batch_size=weight, sync_dist=True)
         return dose_gy
+
+    def on_validation_epoch_end(self) -> None:
+        """Remember at which step the weights were scored."""
+        if not self.trainer.sanity_checking:
+            self.validated_step = self.trainer.global_step
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser, with its scheduler where one is configured.

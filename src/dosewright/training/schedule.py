@@ -13,6 +13,8 @@ def cosine_with_warmup(
 ) -> LambdaLR:
     """Return a schedule that rises linearly, then falls along a half cosine to `final_fraction` of the rate.
 
+    The warm-up takes `warmup_steps`, but never more than a tenth of `total_steps`: a short training warms up less.
+
     Raises:
         InputError: If there is no step to take, or the fraction is outside [0, 1].
     """
