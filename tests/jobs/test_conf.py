@@ -57,7 +57,8 @@ def test_every_job_has_a_configuration_and_a_function(job: str) -> None:
 def test_every_choice_composes_and_resolves(group: str, choice: str) -> None:
     cfg = train_config(f"{group}={choice}")
     cfg.out = "unused"
-    OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert "${" not in str(resolved)
 
 
 def test_every_target_exists() -> None:

@@ -239,7 +239,8 @@ def score_of(weights: Path, root: Path, cases: int = 2) -> float:
 def test_two_processes_train_through_the_command(prepared_root: Path, tmp_path: Path):
     """One validation case for two processes: the second repeats it, and does not count it."""
     out = tmp_path / "out"
-    options = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=2"]
+    options = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=3"]
+    options.append("trainer.check_val_every_n_epoch=2")  # an epoch without validation must not leave a process waiting
     data = [f"data.root={prepared_root}", f"out={out}", "datamodule.limit_validation=1"]
     done = subprocess.run(
         [str(Path(sys.executable).with_name("dosewright")), "train", *TINY[1:], "data=prepared", *options, *data],
@@ -248,10 +249,15 @@ def test_two_processes_train_through_the_command(prepared_root: Path, tmp_path: 
         capture_output=True,
         text=True,
         check=False,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     assert "GLOBAL_RANK: 1, MEMBER: 2/2" in done.stdout + done.stderr
-    assert [row["step"] for row in rows(out) if row["train/loss"]] == ["1", "3"]  # three cases on two: two steps each
+    assert [row["step"] for row in rows(out) if row["train/loss"]] == [
+        "1",
+        "3",
+        "5",
+    ]  # 3 cases, 2 processes: 2 steps
     score = float([row["val/dose_score"] for row in rows(out) if row["val/dose_score"]][-1])
     assert score == pytest.approx(score_of(out / "model.safetensors", prepared_root, cases=1), rel=1e-5)
 

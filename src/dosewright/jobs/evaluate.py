@@ -1,5 +1,6 @@
 """`dosewright evaluate`: score predictions, write tables, figures and a report."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from dosewright.core import CaseError, InputError, PatientCase
 from dosewright.core.files import atomic_path
 from dosewright.core.types import FloatVolume
 from dosewright.dose.figures import draw_dvh, draw_slices
+from dosewright.io.reader import AbstractReader
 from dosewright.jobs.evaluation import CaseResult, evaluate
 from dosewright.jobs.evaluation_report import write_report
 from dosewright.jobs.evaluation_tables import print_tables, summary, write_tables
 
 DPI = 100
+
+log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
@@ -35,8 +39,10 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     """
     folder, console = Path(cfg.out), Console()
     pictures = _Pictures(folder / "plots", _limit(cfg.plots))
+    reader: AbstractReader = instantiate(cfg.data.reader)
+    log.info("%s, split %s: %d cases", cfg.data.name, cfg.data.split, len(reader))
     evaluation = evaluate(
-        instantiate(cfg.data.reader),
+        reader,
         cfg.predictions,
         allow_missing=cfg.allow_missing,
         on_scored=pictures.draw,
