@@ -20,12 +20,12 @@ def case() -> PatientCase:
 
 @pytest.fixture(scope="session")
 def openkbp_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty real training and ten validation patients in the published layout, unpacked once per session."""
+    """Sixty real training and ten validation patients in the published layout, unpacked once per session."""
     unpack = SHARED / "data" / "openkbp" / "unpack.py"
     if not unpack.exists():
         pytest.skip("the OpenKBP reference data is not beside the project (../shared/data/openkbp)")
     root = tmp_path_factory.mktemp("openkbp")
-    for split, first in (("train-pats", "20"), ("validation-pats", "10")):
+    for split, first in (("train-pats", "60"), ("validation-pats", "10")):
         subprocess.run(
             [sys.executable, str(unpack), str(root), "--split", split, "--first", first],
             check=True,

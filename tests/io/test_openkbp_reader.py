@@ -90,7 +90,7 @@ def test_a_real_patient_is_what_a_naive_reader_reads(openkbp_root: Path) -> None
 
 @pytest.fixture(scope="module")
 def centroids(openkbp_root: Path) -> list[dict[str, tuple[float, float, float]]]:
-    """LPS centroids of the structures of twenty real patients, mm."""
+    """LPS centroids of the structures of real patients, mm; not every patient has every structure."""
 
     def measure(case: PatientCase) -> dict[str, tuple[float, float, float]]:
         return {name: centroid_xyz_mm(mask, case.grid) for name, mask in case.structures.items()}
@@ -99,11 +99,11 @@ def centroids(openkbp_root: Path) -> list[dict[str, tuple[float, float, float]]]
 
 
 @pytest.mark.parametrize(
-    ("farther", "nearer", "axis", "least_patients", "least_mm"),
+    ("farther", "nearer", "axis", "least_mm"),
     [
-        ("Parotid_L", "Parotid_R", 0, 18, 60.0),  # +x is the patient's left
-        ("SpinalCord", "Bone_Mandible", 1, 13, 50.0),  # +y is posterior
-        ("Brainstem", "Larynx", 2, 9, 60.0),  # +z is cranial
+        ("Parotid_L", "Parotid_R", 0, 60.0),  # +x is the patient's left
+        ("SpinalCord", "Bone_Mandible", 1, 50.0),  # +y is posterior
+        ("Brainstem", "Larynx", 2, 60.0),  # +z is cranial
     ],
 )
 def test_real_patients_lie_as_patients_do(
@@ -111,12 +111,10 @@ def test_real_patients_lie_as_patients_do(
     farther: str,
     nearer: str,
     axis: int,
-    least_patients: int,
     least_mm: float,
 ) -> None:
-    assert len(centroids) == 20
-    gaps_mm = [c[farther][axis] - c[nearer][axis] for c in centroids if farther in c and nearer in c]
-    assert len(gaps_mm) >= least_patients
+    gaps_mm = [c[farther][axis] - c[nearer][axis] for c in centroids if farther in c and nearer in c][:20]
+    assert len(gaps_mm) == 20
     assert min(gaps_mm) > least_mm
     assert max(gaps_mm) < 200.0
 
