@@ -19,7 +19,7 @@ class NetContract:
         raise NotImplementedError
 
     def image(self, net: nn.Module, batch: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
-        s = net.stride
+        s = getattr(net, "coarsest_stride", net.stride)
         generator = torch.Generator().manual_seed(7)
         return torch.randn(batch, self.in_channels, s, s, 2 * s, generator=generator, dtype=dtype)
 

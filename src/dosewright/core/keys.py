@@ -19,3 +19,7 @@ PRESCRIPTION = "prescription_gy"
 SPACING = "spacing_zyx_mm"
 # B C | - | padding value of each channel
 FILL = "fill"
+# B P | - | slider values of the net's `PreferenceSpace`, 1 is neutral; absent when nothing is asked for
+PREFERENCE = "preference"
+# B T | - | one-hot technique, then one-hot site (`core.plan_code`)
+PLAN = "plan_code"
