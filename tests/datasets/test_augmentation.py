@@ -222,7 +222,7 @@ def test_all_volumes_move_together_in_mm() -> None:
     heat = torch.from_numpy(70 * np.exp(-r2 / (2 * 8.0**2))).float()[None]
     image, everywhere = (heat / 70).half(), torch.ones_like(blob)
     names, box = ("PTV_High",), (slice(0, 40), slice(0, 48), slice(0, 60))
-    sample = Sample("blob", image, blob, everywhere, heat, torch.tensor([70.0]), spacing, (0.0,), box)
+    sample = Sample("blob", image, blob, everywhere, heat, torch.tensor([70.0]), spacing, (0.0,), (), box)
     draw = Draw(rotation_zyx_deg=(20.0, -5.0, 4.0), translation_zyx_mm=(6.0, -3.0, 5.0))
     moved = apply(sample, draw, ChannelSet([Masks(names)], names))
     about_z, about_y, about_x = draw.rotation_zyx_deg

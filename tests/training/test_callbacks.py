@@ -38,6 +38,14 @@ def test_seeds_follow_from_run_epoch_and_rank_alone():
     assert len(others) == 4
 
 
+def test_what_was_drawn_before_the_first_batch_makes_no_difference():
+    first = drawn(0, 3)
+    EpochSeeds(0).on_train_batch_start(trainer_at(3), MODULE, {}, 0)
+    assert float(torch.rand(())) == first
+    EpochSeeds(0).on_train_batch_start(trainer_at(3), MODULE, {}, 1)
+    assert float(torch.rand(())) != first
+
+
 def saving(content: bytes, failure: OSError | None = None) -> pl.Trainer:
     def save_checkpoint(self: pl.Trainer, path: Path, weights_only: bool) -> None:
         assert not weights_only

@@ -1,3 +1,5 @@
+import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -5,8 +7,10 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from dosewright.core import keys
+from cases import make_case
+from dosewright.core import PatientCase, keys
 from dosewright.io.prepared import PreparedReader
+from dosewright.io.reader import AbstractReader
 from dosewright.jobs.train import build_data, build_module
 from dosewright.training.data import DoseDataModule, FirstCases
 from tiny import training
@@ -83,3 +87,44 @@ def test_processes_share_validation_cases_and_memory(prepared_root: Path, tmp_pa
         seen.append([batch[keys.CASE_ID] for batch in data.val_dataloader()])
     assert seen == [[["validation_3"]], [["validation_4"]]]
     assert budgets == {8e9 / 2 * 0.8}
+
+
+class ManyReader(AbstractReader):
+    """Ten thousand cases, each made anew when read; remembers which of them are still held by someone."""
+
+    def __init__(self) -> None:
+        self.held: weakref.WeakSet[PatientCase] = weakref.WeakSet()
+        self._case_ids = [f"case_{i}" for i in range(10_000)]
+
+    @property
+    def case_ids(self) -> Sequence[str]:
+        return self._case_ids
+
+    def read(self, case_id: str) -> PatientCase:
+        case = make_case(case_id)
+        self.held.add(case)
+        return case
+
+
+@pytest.mark.parametrize(("memory_gb", "kept"), [(0.0, 0), (8.0, 12)])
+def test_streaming_holds_no_case_of_any_number(prepared_root: Path, tmp_path: Path, memory_gb: float, kept: int):
+    module = build_module(training(prepared_root, tmp_path))
+    reader, options = ManyReader(), {"memory_gb": memory_gb, "samples_per_epoch": 12}
+    data = DoseDataModule(lambda split: reader, None, module.channels, multiple=4, **options)
+    seen = []
+    for batch in data.train_dataloader():
+        seen += batch[keys.CASE_ID]
+        assert len(reader.held) == 0
+        del batch
+    assert len(set(seen)) == 12
+    assert len(data.dataset("train")._kept) == kept
+
+
+def test_without_a_cache_folder_the_readers_own_cases_are_read(prepared_root: Path, tmp_path: Path):
+    cfg = training(prepared_root, tmp_path, "data.cache_dir=null")
+    data = made(cfg)
+    assert isinstance(data.reader("train"), PreparedReader)
+    with_cache = made(training(prepared_root, tmp_path, f"data.cache_dir={tmp_path / 'cache'}"))
+    for mine, theirs in zip(epoch(data, 0), epoch(with_cache, 0), strict=True):
+        assert torch.equal(mine[keys.IMAGE], theirs[keys.IMAGE])
+    assert len(list((tmp_path / "cache" / "train").iterdir())) == 3

@@ -12,6 +12,7 @@ from dosewright.training.losses import (
     MaskedL1,
     MaskedSmoothL1,
     MomentLoss,
+    ObjectiveLoss,
     WeightedSum,
 )
 
@@ -20,6 +21,7 @@ LOSSES = {
     "smooth_l1": lambda: MaskedSmoothL1(beta_gy=3.0),
     "dvh": lambda: DVHLoss(bin_width_gy=2.0, softness_gy=1.5),
     "moment": lambda: MomentLoss((1, 2, 10, -5)),
+    "objective": lambda: ObjectiveLoss(("PTV_High", "Parotid_L", "SpinalCord")),
     "sum": lambda: WeightedSum({"a": MaskedL1(), "b": MomentLoss()}, {"a": 1.0, "b": 0.3}),
     "deep": lambda: DeepSupervisionLoss(MaskedL1(), (1.0, 0.5)),
 }

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from dosewright.core import Grid, InputError, PatientCase, keys
+from dosewright.core.plan_code import plan_code
 from dosewright.core.types import FloatVolume, Mask
 from dosewright.datasets.channels import Channels, ChannelSet
 
@@ -20,7 +21,8 @@ Box = tuple[slice, slice, slice]
 class Sample:
     """One case before batching; volumes cover `box` of the case's grid.
 
-    `image` is float16 to keep many samples in memory; `fill` is the padding value of each channel.
+    `image` is float16 to keep many samples in memory; `fill` is the padding value of each channel, `plan_code` that
+    of `core.plan_code`.
     """
 
     case_id: str
@@ -31,6 +33,7 @@ class Sample:
     prescription_gy: Float[Tensor, " s"]
     spacing_zyx_mm: tuple[float, float, float]
     fill: tuple[float, ...]
+    plan_code: tuple[float, ...]
     box: Box
 
     @property
@@ -60,6 +63,7 @@ def make_sample(case: PatientCase, channels: ChannelSet, margin: int = 0) -> Sam
         prescription_gy=torch.tensor([case.prescription_gy.get(n, 0.0) for n in channels.structures]),
         spacing_zyx_mm=case.grid.spacing_zyx_mm,
         fill=channels.fill,
+        plan_code=plan_code(case),
         box=box,
     )
 
@@ -117,6 +121,7 @@ def to_item(sample: Sample, multiple: int) -> dict[str, object]:
         keys.PRESCRIPTION: sample.prescription_gy.clone(),
         keys.SPACING: torch.tensor(sample.spacing_zyx_mm),
         keys.FILL: fill,
+        keys.PLAN: torch.tensor(sample.plan_code),
     }
     if sample.dose_gy is not None:
         item[keys.DOSE] = padded(sample.dose_gy, size)

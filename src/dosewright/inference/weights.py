@@ -22,10 +22,12 @@ from torch import Tensor, nn
 
 from dosewright.core import CheckpointError
 from dosewright.datasets.channels import AbstractChannels, ChannelSet
+from dosewright.nets.dose_codec import DoseCodec
 from dosewright.nets.upkern import grow_weights
 
 log = logging.getLogger(__name__)
 DEFAULT_WEIGHTS = "openkbp_direct.safetensors"
+CODEC = "dosewright.nets.dose_codec.DoseCodec"
 _CLASS = re.compile(r"(dosewright\.(?:nets|datasets)\.[a-z0-9_]+)\.([A-Z]\w*)")
 
 
@@ -70,22 +72,38 @@ def load_model(path: str | Path) -> Model:
         CheckpointError: If the file is missing, broken, not ours, or its weights do not fit its own configuration.
     """
     path = Path(path).expanduser()
-    description, tensors = _read(path)
-    for key in ("model", "channels", "dose_scale_gy"):
-        if not isinstance(description, Mapping) or key not in description:
-            raise CheckpointError("must describe its configuration", argument=key, value=description, path=path)
-    for key in ("model", "channels"):
-        _refuse_foreign_code(description[key], path)
-    try:
-        channels = instantiate(description["channels"], _convert_="all")
-        net = instantiate(description["model"], in_channels=len(channels))
-        scale_gy = float(description["dose_scale_gy"])
-    except Exception as error:
+    description, tensors = _described(path)
+    if description["model"].get("_target_") == CODEC:
         raise CheckpointError(
-            "must hold a configuration this version can build", argument="model", value=str(error), path=path
-        ) from error
+            "must be a net that predicts doses; this is a dose codec (Stage I), for module.stage1",
+            argument="checkpoint",
+            value=CODEC,
+            path=path,
+        )
+    channels = _built(description["channels"], path, _convert_="all")
+    net = _built(description["model"], path, in_channels=len(channels))
     _load(net, tensors, path)
-    return Model(net.eval(), channels, scale_gy, path)
+    return Model(net.eval(), channels, description["dose_scale_gy"], path)
+
+
+def load_codec(path: str | Path) -> DoseCodec:
+    """Return the dose codec of a weights file or checkpoint of Stage I, in evaluation mode.
+
+    Raises:
+        CheckpointError: If the file is missing, broken, or holds no dose codec.
+    """
+    path = Path(path).expanduser()
+    description, tensors = _described(path)
+    if description["model"].get("_target_") != CODEC:
+        raise CheckpointError(
+            f"must hold a dose codec ({CODEC})",
+            argument="stage1",
+            value=description["model"].get("_target_"),
+            path=path,
+        )
+    codec = _built(description["model"], path)
+    _load(codec, tensors, path)
+    return codec.eval()
 
 
 def load_into(net: nn.Module, path: str | Path, channels: Mapping[str, Any], dose_scale_gy: float) -> None:
@@ -116,6 +134,33 @@ def load_into(net: nn.Module, path: str | Path, channels: Mapping[str, Any], dos
             log.info("kernels of %s grown to those of the net", path)
             return
     _load(net, tensors, path)
+
+
+def _described(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return a file's configuration, complete and naming nothing foreign, and its tensors."""
+    description, tensors = _read(path)
+    for key in ("model", "channels", "dose_scale_gy"):
+        if not isinstance(description, Mapping) or key not in description:
+            raise CheckpointError("must describe its configuration", argument=key, value=description, path=path)
+    for key in ("model", "channels"):
+        _refuse_foreign_code(description[key], path)
+        if not isinstance(description[key], Mapping):
+            raise CheckpointError("must be a mapping", argument=key, value=description[key], path=path)
+    try:
+        return {**description, "dose_scale_gy": float(description["dose_scale_gy"])}, tensors
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            "must hold a configuration this version can build", argument="dose_scale_gy", value=str(error), path=path
+        ) from error
+
+
+def _built(node: Any, path: Path, **values: Any) -> Any:
+    try:
+        return instantiate(node, **values)
+    except Exception as error:
+        raise CheckpointError(
+            "must hold a configuration this version can build", argument="model", value=str(error), path=path
+        ) from error
 
 
 def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:

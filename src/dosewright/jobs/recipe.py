@@ -13,7 +13,7 @@ from dosewright.core.files import atomic_write
 
 #: Parts of conf/train.yaml that set the result. The trainer's length, devices, loggers and folders may change.
 PARTS = (
-    *("model", "channels", "loss", "optimizer", "scheduler", "augmentation", "seed", "dose_scale_gy"),
+    *("module", "model", "channels", "loss", "optimizer", "scheduler", "augmentation", "seed", "dose_scale_gy"),
     *("checkpoint", "data.name", "data.site", "data.seed", "data.counts"),
     *("datamodule.batch_size", "datamodule.samples_per_epoch", "datamodule.limit_train", "callbacks.ema"),
     *("trainer.precision", "trainer.gradient_clip_val", "trainer.accumulate_grad_batches"),

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, WeightAveraging
 from pytorch_lightning.loggers import Logger
 
 from dosewright.core import CheckpointError, InputError
-from dosewright.jobs.hydra_task import build
+from dosewright.inference.weights import load_codec, load_into
+from dosewright.jobs.hydra_task import build, unwrapped_errors
 from dosewright.jobs.recipe import Recipe, recipe_of, require_same_recipe, write_recipe
+from dosewright.training.abstract_module import AbstractDoseModule
 from dosewright.training.data import DoseDataModule
 from dosewright.training.export import save_weights
-from dosewright.training.module import DoseModule
 
 log = logging.getLogger(__name__)
 MODULE_KEYS = ("model", "channels", "loss", "optimizer", "scheduler", "dose_scale_gy", "channels_last")
@@ -47,9 +49,9 @@ def run(cfg: DictConfig) -> float | None:
     last = _checkpoint_to_resume(cfg, recipe_of(cfg, data.reader("train").case_ids))
     warn_of_slow_bf16(cfg)
     trainer = build_trainer(cfg)
+    if cfg.module.get("stage1"):
+        module.attach_codec(load_codec(cfg.module.stage1))  # type: ignore[operator]
     if last is None and cfg.checkpoint:
-        from dosewright.inference.weights import load_into
-
         load_into(module.net, cfg.checkpoint, module.hparams["channels"], module.dose_scale_gy)
     log.info("training %s into %s", cfg.name, cfg.out)
     try:
@@ -60,13 +62,16 @@ def run(cfg: DictConfig) -> float | None:
             sys.modules["wandb"].finish()  # else the next run of a sweep would write into this one's
 
 
-def build_module(cfg: DictConfig) -> DoseModule:
-    """Return the Lightning module of a configuration."""
+def build_module(cfg: DictConfig) -> AbstractDoseModule:
+    """Return the Lightning module of a configuration; all it is given is plain data, which its checkpoints carry."""
     plain = {key: _plain(cfg.get(key)) for key in MODULE_KEYS}
-    return DoseModule(**plain)
+    own = _plain(cfg.module)
+    kind = get_class(own.pop("_target_"))
+    with unwrapped_errors():
+        return kind(**plain, **own)
 
 
-def build_data(cfg: DictConfig, module: DoseModule) -> DoseDataModule:
+def build_data(cfg: DictConfig, module: AbstractDoseModule) -> DoseDataModule:
     """Return the data module of a configuration."""
     return DoseDataModule(
         reader=partial(build, cfg.data.reader),
@@ -96,17 +101,20 @@ def warn_of_slow_bf16(cfg: DictConfig, cpuinfo: Path = Path("/proc/cpuinfo")) ->
         log.warning("this processor has no bf16 units (avx512_bf16, amx_bf16): trainer=cpu_fp32 is likely faster")
 
 
-def _finish(cfg: DictConfig, trainer: pl.Trainer, module: DoseModule, data: DoseDataModule) -> float | None:
+def _finish(cfg: DictConfig, trainer: pl.Trainer, module: AbstractDoseModule, data: DoseDataModule) -> float | None:
     """Measure the score where the last weights have none, and write them."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, WeightAveraging):
             callback.on_train_end(trainer, module)  # a run that was complete when resumed has not been through it
+    module.on_train_end()
     if module.validated_step != trainer.global_step and cfg.trainer.get("limit_val_batches", 1):
         trainer.validate(module, datamodule=data, verbose=False)
     score = trainer.callback_metrics.get(SCORE)
     result = None if score is None else float(score)
     if trainer.is_global_zero:
-        notes = {"experiment": cfg.name, "steps": trainer.global_step, "validation_dose_score_gy": result}
+        parameters = sum(parameter.numel() for parameter in module.net.parameters())
+        notes = {"experiment": cfg.name, "steps": trainer.global_step, "parameters": parameters}
+        notes["validation_dose_score_gy"] = result
         path = save_weights(Path(cfg.out) / "model.safetensors", module, notes=notes)
         log.info(
             "weights in %s; validation dose score %s Gy", path, "not measured" if result is None else f"{result:.3f}"

@@ -22,6 +22,16 @@ class EpochSeeds(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Seed by run seed, epoch and rank."""
+        self._seed(trainer)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seed again: making a loader's iterator draws too, and a resumed run makes its first one before the epoch."""
+        if batch_idx == 0:
+            self._seed(trainer)
+
+    def _seed(self, trainer: pl.Trainer) -> None:
         pl.seed_everything(self.seed + 7919 * trainer.current_epoch + 104_729 * trainer.global_rank, verbose=False)
 
 

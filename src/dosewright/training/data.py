@@ -21,7 +21,8 @@ class DoseDataModule(pl.LightningDataModule):
 
     Args:
         reader: Called with `split=`; returns that split's reader.
-        cache_dir: Folder of the prepared cases, one subfolder per split.
+        cache_dir: Folder of the prepared cases, one subfolder per split; None where the reader keeps prepared cases
+            itself, or the source shall be read each time.
         channels: Channels and structures.
         multiple: The net's stride.
         batch_size: Cases per batch; smaller ones are padded to the largest.
@@ -37,7 +38,7 @@ class DoseDataModule(pl.LightningDataModule):
     def __init__(
         self,
         reader: Callable[..., AbstractReader],
-        cache_dir: str | Path,
+        cache_dir: str | Path | None,
         channels: ChannelSet,
         multiple: int,
         batch_size: int = 1,
@@ -50,7 +51,8 @@ class DoseDataModule(pl.LightningDataModule):
         limit_validation: int | None = None,
     ) -> None:
         super().__init__()
-        self._reader, self._cache_dir, self._channels, self._multiple = reader, Path(cache_dir), channels, multiple
+        self._reader, self._channels, self._multiple = reader, channels, multiple
+        self._cache_dir = None if cache_dir is None else Path(cache_dir)
         self._batch_size, self._samples, self._augmentation = batch_size, samples_per_epoch, augmentation
         self._seed, self._workers, self._memory_gb = seed, workers, memory_gb
         self._limits = {"train": limit_train, "validation": limit_validation}
@@ -58,13 +60,15 @@ class DoseDataModule(pl.LightningDataModule):
         self._datasets: dict[str, DoseDataset] = {}
 
     def reader(self, split: str) -> AbstractReader:
-        """Return the cached reader of a split, made on first use.
+        """Return the reader of a split, cached where there is a folder for it, made on first use.
 
         Raises:
             CaseError: If the split holds no case.
         """
         if split not in self._readers:
-            reader: AbstractReader = CachedReader(self._reader(split=split), self._cache_dir / split)
+            reader = self._reader(split=split)
+            if self._cache_dir is not None:
+                reader = CachedReader(reader, self._cache_dir / split)
             if self._limits[split] is not None:
                 reader = FirstCases(reader, self._limits[split] or 0)
             if len(reader) == 0:

@@ -9,14 +9,17 @@ from safetensors.torch import save_file
 
 from dosewright import __version__
 from dosewright.core.files import atomic_path
-from dosewright.training.module import DoseModule
+from dosewright.training.abstract_module import AbstractDoseModule
 
 METADATA_KEY = "dosewright"
 KEPT = ("model", "channels", "dose_scale_gy")
 
 
 def save_weights(
-    path: str | Path, module: DoseModule, dtype: torch.dtype = torch.float32, notes: dict[str, Any] | None = None
+    path: str | Path,
+    module: AbstractDoseModule,
+    dtype: torch.dtype = torch.float32,
+    notes: dict[str, Any] | None = None,
 ) -> Path:
     """Write the net's weights, with its configuration as JSON in the metadata.
 

@@ -1,25 +1,18 @@
-"""The Lightning module: a net, a loss, and the OpenKBP scores on validation cases."""
+"""The Lightning module of direct prediction: a net and a loss."""
 
-import math
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, final
 
-import pytorch_lightning as pl
-import torch
 from hydra.utils import instantiate
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dosewright.core import CheckpointError, InputError, keys, role_of
-from dosewright.core.structures import Role
+from dosewright.core import keys
 from dosewright.datasets.channels import ChannelSet
-from dosewright.datasets.dataset import REPEATED
-from dosewright.dose.openkbp import dose_score, dvh_differences
-
-Batch = Mapping[str, Any]
+from dosewright.training.abstract_module import AbstractDoseModule, Batch
 
 
-class DoseModule(pl.LightningModule):
+@final
+class DoseModule(AbstractDoseModule):
     """Trains a net to predict dose divided by `dose_scale_gy`.
 
     All arguments are plain data, so that a checkpoint carries them and `predict` rebuilds the net from it alone.
@@ -45,101 +38,24 @@ class DoseModule(pl.LightningModule):
         dose_scale_gy: float = 70.0,
         channels_last: bool = False,
     ) -> None:
-        super().__init__()
+        channel_set: ChannelSet = instantiate(channels, _convert_="all")
+        super().__init__(instantiate(model, in_channels=len(channel_set)), channel_set, dose_scale_gy, channels_last)
         self.save_hyperparameters()
-        self.channels: ChannelSet = instantiate(channels, _convert_="all")
-        self.net: nn.Module = instantiate(model, in_channels=len(self.channels))
         self.loss: nn.Module = instantiate(loss)
-        self.dose_scale_gy = dose_scale_gy
-        self.validated_step: int | None = None
-        if channels_last:
-            self.net = self.net.to(memory_format=torch.channels_last_3d)
 
     def forward(self, image: Float[Tensor, "b c z y x"]) -> Float[Tensor, "b 1 z y x"]:
         """Return the predicted dose in Gy (not clamped, not masked)."""
         output = self.net(image)
-        return self._gy(output[0] if isinstance(output, tuple) else output)
+        return self.to_gy(output[0] if isinstance(output, tuple) else output)
+
+    def dose_gy(self, batch: Batch) -> Float[Tensor, "b 1 z y x"]:
+        """Return the dose of a batch in Gy."""
+        return self(batch[keys.IMAGE])
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of a batch."""
         outputs = self.net(batch[keys.IMAGE])
-        gy = tuple(self._gy(o) for o in outputs) if isinstance(outputs, tuple) else self._gy(outputs)
+        gy = tuple(self.to_gy(o) for o in outputs) if isinstance(outputs, tuple) else self.to_gy(outputs)
         loss = self.loss(gy, batch)
-        parts = {f"train/{name}": value for name, value in getattr(self.loss, "last_parts", {}).items()}
-        how: dict[str, Any] = {"batch_size": len(batch[keys.CASE_ID]), "sync_dist": True}
-        for name, value in {"train/loss": loss, **parts}.items():
-            self.log(name, value, on_step=False, on_epoch=True, prog_bar=name == "train/loss", **how)
+        self.log_training(batch, loss, getattr(self.loss, "last_parts", {}))
         return loss
-
-    def validation_step(self, batch: Batch, batch_index: int) -> Float[Tensor, "b 1 z y x"]:
-        """Log the OpenKBP scores of a batch; return its dose in Gy, clamped and masked.
-
-        Every process logs both scores at every step, a repeated case or one without structures with weight 0.
-        """
-        dose_gy = self(batch[keys.IMAGE]).clamp_min(0.0) * batch[keys.DOSE_MASK]
-        scores = [self._scores(batch, dose_gy, i) for i in range(len(dose_gy))]
-        if batch.get(REPEATED):
-            scores = []
-        gaps = [gap for s in scores for gap in s[1]]
-        for name, values in (("val/dose_score", [s[0] for s in scores]), ("val/dvh_score", gaps)):
-            mean = sum(values) / max(1, len(values))
-            # A float: the trainer averages weights over processes, and whole numbers would be cut off there.
-            weight: Any = float(len(values))
-            self.log(name, float(mean), prog_bar=True, batch_size=weight, sync_dist=True)
-        return dose_gy
-
-    def on_validation_epoch_end(self) -> None:
-        """Remember at which step the weights were scored."""
-        if not self.trainer.sanity_checking:
-            self.validated_step = self.trainer.global_step
-
-    def configure_optimizers(self) -> Any:
-        """Return the optimiser, with its scheduler where one is configured.
-
-        Raises:
-            InputError: If the scheduler needs to know the length of an endless training.
-        """
-        optimizer = instantiate(self.hparams["optimizer"])(self.net.parameters())
-        node = self.hparams["scheduler"]
-        if node is None:
-            return optimizer
-        extra = {}
-        if "total_steps" in node:
-            steps = self.trainer.estimated_stepping_batches
-            if not math.isfinite(steps):
-                raise InputError("must have an end: set max_epochs or max_steps", argument="trainer", value=steps)
-            extra["total_steps"] = int(steps)
-        scheduler = instantiate(node, **extra)(optimizer)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint whose net or channels differ from this module's.
-
-        Raises:
-            CheckpointError: Naming the first difference.
-        """
-        theirs = checkpoint.get("hyper_parameters", {})
-        for key in ("model", "channels", "dose_scale_gy"):
-            if key in theirs and theirs[key] != self.hparams[key]:
-                raise CheckpointError(
-                    f"must be the one the checkpoint was trained with ({theirs[key]})",
-                    argument=key,
-                    value=self.hparams[key],
-                )
-
-    def _gy(self, output: Tensor) -> Tensor:
-        return output.float() * self.dose_scale_gy
-
-    def _scores(self, batch: Batch, dose_gy: Tensor, i: int) -> tuple[float, list[float]]:
-        """Return the dose score and all DVH differences of one case of a batch."""
-        predicted, reference = (d[i, 0].float().cpu().numpy() for d in (dose_gy, batch[keys.DOSE]))
-        mask = batch[keys.DOSE_MASK][i, 0].cpu().numpy()
-        masks = batch[keys.STRUCTURES][i].cpu().numpy()
-        present = {n: m for n, m in zip(self.channels.structures, masks, strict=True) if m.any() and _scored(n)}
-        volume_mm3 = float(batch[keys.SPACING][i].prod())
-        gaps = dvh_differences(predicted, reference, present, volume_mm3)
-        return dose_score(predicted, reference, mask), list(gaps.values())
-
-
-def _scored(name: str) -> bool:
-    return role_of(name) in (Role.TARGET, Role.OAR)

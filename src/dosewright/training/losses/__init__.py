@@ -9,6 +9,17 @@ from dosewright.training.losses.dvh import DVHLoss
 from dosewright.training.losses.masked_l1 import MaskedL1
 from dosewright.training.losses.masked_smooth_l1 import MaskedSmoothL1
 from dosewright.training.losses.moment import MomentLoss
+from dosewright.training.losses.neutral_only import NeutralOnly
+from dosewright.training.losses.objective import ObjectiveLoss
 from dosewright.training.losses.weighted_sum import WeightedSum
 
-__all__ = ["DVHLoss", "DeepSupervisionLoss", "MaskedL1", "MaskedSmoothL1", "MomentLoss", "WeightedSum"]
+__all__ = [
+    "DVHLoss",
+    "DeepSupervisionLoss",
+    "MaskedL1",
+    "MaskedSmoothL1",
+    "MomentLoss",
+    "NeutralOnly",
+    "ObjectiveLoss",
+    "WeightedSum",
+]

@@ -39,6 +39,24 @@ def reference_of(
     return volumes[0], volumes[1]
 
 
+def structures_of(outputs: Float[Tensor, "b 1 z y x"], batch: Mapping[str, Any]) -> Bool[Tensor, "b s z y x"]:
+    """Return the masks of a batch's structures, on the grid of `outputs`.
+
+    Raises:
+        InputError: If they are missing or of another shape.
+    """
+    if keys.STRUCTURES not in batch:
+        raise InputError("must be in the batch", argument=keys.STRUCTURES, value=sorted(batch))
+    structures: Tensor = batch[keys.STRUCTURES]
+    if structures.shape[0] != outputs.shape[0] or structures.shape[2:] != outputs.shape[2:]:
+        raise InputError(
+            f"must be masks on the grid of outputs {tuple(outputs.shape)}",
+            argument=keys.STRUCTURES,
+            value=tuple(structures.shape),
+        )
+    return structures
+
+
 def masked_mean(values: Float[Tensor, "b 1 z y x"], mask: Bool[Tensor, "b 1 z y x"]) -> Float[Tensor, ""]:
     """Return the mean over samples of each sample's mean inside its mask; 0 for an empty mask."""
     inside = torch.where(mask, values, values.new_zeros(())).flatten(1).sum(dim=1)
@@ -55,15 +73,7 @@ def structure_doses(outputs: Float[Tensor, "b 1 z y x"], batch: Mapping[str, Any
         InputError: If something is missing from the batch or of another shape.
     """
     reference_gy, mask = reference_of(outputs, batch)
-    if keys.STRUCTURES not in batch:
-        raise InputError("must be in the batch", argument=keys.STRUCTURES, value=sorted(batch))
-    structures = batch[keys.STRUCTURES]
-    if structures.shape[0] != outputs.shape[0] or structures.shape[2:] != outputs.shape[2:]:
-        raise InputError(
-            f"must be masks on the grid of outputs {tuple(outputs.shape)}",
-            argument=keys.STRUCTURES,
-            value=tuple(structures.shape),
-        )
+    structures = structures_of(outputs, batch)
     wide = torch.promote_types(outputs.dtype, torch.float32)
     samples = []
     for predicted, reference, allowed, masks in zip(outputs, reference_gy, mask, structures, strict=True):

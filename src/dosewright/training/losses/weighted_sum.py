@@ -13,7 +13,8 @@ from dosewright.core.errors import InputError
 class WeightedSum(nn.Module):
     """Sum of named losses times their weights.
 
-    `last_parts` holds the unweighted values of the latest call, detached, for logging.
+    `last_parts` holds the unweighted values of the latest call, detached, for logging, and "name/part" for each part of
+    a loss that has parts of its own.
 
     Args:
         losses: Name → loss.
@@ -44,4 +45,6 @@ class WeightedSum(nn.Module):
         """
         parts = self.parts(outputs, batch)
         self.last_parts = {name: value.detach() for name, value in parts.items()}
+        for name, loss in self.losses.items():
+            self.last_parts |= {f"{name}/{part}": v for part, v in getattr(loss, "last_parts", {}).items()}
         return torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
