@@ -7,9 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from dosewright.core import InputError, PatientCase
+from dosewright.core.plan_code import plan_code
 from dosewright.datasets.channels import CT, ChannelSet, Masks, Regions
 from dosewright.inference.predictor import Predictor
+from dosewright.inference.preference import Preference
 from dosewright.inference.weights import Model
+from slider_net import CHANNELS as SLIDER_CHANNELS
+from slider_net import SliderNet, slider_case, slider_model
 
 CHANNELS = ChannelSet([CT(), Regions(), Masks(["Parotid_L", "Parotid_R", "SpinalCord"])], ["PTV_High"])
 WEIGHTS = (0.3, 0.5, 0.25, 0.125, -0.5, -2.0)  # ct, body, dose mask, left and right parotid, cord
@@ -160,3 +164,70 @@ def test_an_unknown_precision_is_refused():
 
     with pytest.raises((InputError, TypeCheckError), match="fp16"):  # the type checker of the tests may be first
         Predictor([model(Linear())], precision="fp16")  # type: ignore[arg-type]
+
+
+def slider_dose(case: PatientCase, salivary: float, neural: float, a: float, h: float) -> np.ndarray:
+    """What `SliderNet` gives, by numpy; `a` of the rows counted from the first of the sample."""
+    first = int(np.flatnonzero(case.scored_mask.any(axis=(0, 2)))[0])
+    sign = 1.0 - 2.0 * ((np.arange(case.grid.shape_zyx[1]) - first) % 2)[:, None]
+    high, low, left, right, cord = SLIDER_CHANNELS.compute(case).astype(float)
+    dose = high * (70 + a * sign) + low * (56 + a * sign)
+    return dose + (left + right) * (30 * salivary + 2 * (neural - 1)) + cord * (20 * neural + 4 * (h - 1))
+
+
+@pytest.mark.parametrize("options", [{}, {"flip": True}, {"window_zyx": (16, 16, 8)}, {"precision": "bf16"}])
+def test_a_net_with_sliders_gets_preference_and_plan(options: dict):
+    case, net = slider_case(), SliderNet()
+    asked = Preference(0.9, 1.2, {"salivary": 0.8})
+    dose_gy = Predictor([slider_model(net)], preference=asked, **({"flip": False} | options)).predict(case)
+    a = 2 * 1.2 - 3 * ((0.8 + 3 * 0.9) / 4 - 1)
+    np.testing.assert_allclose(dose_gy, slider_dose(case, 0.8, 0.9, a, 1.2), rtol=1e-5, atol=1e-4)
+    assert len(net.calls) == (2 if options.get("flip") else 4 if "window_zyx" in options else 1)
+    for call in net.calls:
+        assert torch.equal(call["preference"], torch.tensor([[0.8, 0.9, 0.9, 0.9, 1.2]]))
+        assert call["plan"].tolist() == [list(plan_code(case))]
+        assert sum(call["plan"][0]) == 2  # a technique and a site
+
+
+def test_neutral_is_what_is_predicted_when_nothing_is_asked():
+    case, net = slider_case(), SliderNet()
+    neutral_gy = Predictor([slider_model(net)], preference=Preference()).predict(case)
+    np.testing.assert_array_equal(Predictor([slider_model(net)]).predict(case), neutral_gy)
+    assert net.calls[0]["preference"].tolist() == [[1.0] * 5]
+    assert net.calls[-1]["preference"] is None
+    np.testing.assert_allclose(neutral_gy, slider_dose(case, 1.0, 1.0, 2.0, 1.0), rtol=1e-5, atol=1e-4)
+
+
+def test_many_preferences_are_as_one_by_one():
+    case, asked = slider_case(), [None, Preference(0.8), Preference(homogeneity=1.5)]
+    models = [slider_model(SliderNet()), slider_model(SliderNet("global"))]
+    many = list(Predictor(models).predict_many(case, asked))
+    for dose_gy, preference in zip(many, asked, strict=True):
+        np.testing.assert_array_equal(dose_gy, Predictor(models, preference=preference).predict(case))
+    assert [dose_gy[case.structures["Parotid_L"]].mean() for dose_gy in many] == pytest.approx([30.0, 23.6, 30.0])
+
+
+def test_a_preference_that_does_not_fit_is_refused_before_anything_is_predicted():
+    plain, net = replace(model(Linear()), path=Path("plain.ckpt")), SliderNet()
+    with pytest.raises(InputError, match=r"plain\.ckpt: preference must not be given: this net has no"):
+        Predictor([slider_model(net), plain], preference=Preference(0.9))
+    with pytest.raises(InputError, match=r"slider\.safetensors: preference homogeneity must be in \[0.75, 1.5\]"):
+        Predictor([slider_model(net)]).predict_many(slider_case(), [None, Preference(homogeneity=2.0)])
+    with pytest.raises(InputError, match=r"slider.safetensors: sparing must name some of .*; got \['bones'\]"):
+        Predictor([slider_model(net)], preference=Preference(groups={"bones": 0.9}))
+    assert net.calls == []
+
+
+def test_the_two_stage_net_follows_the_protocol(case: PatientCase):
+    from dosewright.nets.two_stage import TwoStageNet
+
+    torch.manual_seed(0)
+    small = {"widths": [4, 8, 8], "decoder": {"widths": [4, 4, 4]}, "latent_channels": 4, "refine_width": 4}
+    net = TwoStageNet(len(CHANNELS), **small)
+    with torch.no_grad():
+        for values in net.parameters():
+            values.add_(0.1 * torch.randn_like(values))
+    predictor = Predictor([model(net)])
+    nothing, neutral, spared = predictor.predict_many(case, [None, Preference(), Preference(0.8)])
+    np.testing.assert_array_equal(nothing, neutral)
+    assert float(np.abs(spared - neutral).max()) > 1e-3

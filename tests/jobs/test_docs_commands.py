@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from omegaconf import OmegaConf
 
 from dosewright.jobs.cli import JOBS, conf_dir
@@ -35,6 +35,8 @@ def commands() -> list[tuple[str, str]]:
 
 def one_of(override: Override) -> str:
     """Return an override with one value instead of several to be swept over."""
+    if isinstance(override.value(), Glob):
+        return f"{override.get_key_element()}={sorted((conf_dir() / override.key_or_group).glob('*.yaml'))[0].stem}"
     if override.is_choice_sweep() or override.is_range_sweep():
         return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
     if override.is_interval_sweep():

@@ -71,6 +71,9 @@ def test_started_again_it_predicts_only_what_is_missing(prepared_root: Path, out
     assert (out / "test_5.npz").stat().st_mtime_ns == kept
     assert (out / "test_6.npz").is_file()
     assert run(predict_config(prepared_root, out, weights))["seconds_per_case"] is None
+    seconds = json.loads((out / "predict.json").read_text())["seconds"]  # of earlier starts, too
+    assert sorted(seconds) == ["test_5", "test_6"]
+    assert all(0 < value < 60 for value in seconds.values())
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,12 @@ def test_no_case_that_can_be_prepared_is_an_error(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["train"][SKIPPED] == 1
 
 
+def test_a_mix_is_prepared_corpus_by_corpus(tmp_path: Path) -> None:
+    cfg = config("prepare", "data=mix", "data.openkbp_root=unused", f"out={tmp_path}")
+    with pytest.raises(InputError, match=r"data\.cache_dir must be a folder: prepare each corpus of a mix by itself"):
+        run(cfg)
+
+
 @pytest.mark.parametrize("splits", ["[train,valid]", "[]"])
 def test_unknown_splits_are_refused(tmp_path: Path, splits: str) -> None:
     write_split(tmp_path, "train", "pt_1")

@@ -16,6 +16,8 @@ from omegaconf import OmegaConf
 from dosewright.core import CaseError, InputError
 from dosewright.jobs import cli
 from dosewright.jobs.hydra_task import FINISHED, MAX_NAME, Task, config_hash, finished_result, mark_finished, run_name
+from dosewright.jobs.summarize_run import FINISHED as FINISHED_RUN
+from dosewright.jobs.summarize_run import UNFINISHED, read_run
 from tiny import TINY
 
 #: What is the same in all runs is left out of the folders' names where it does not tell runs apart.
@@ -67,6 +69,9 @@ def test_a_sweep_started_again_does_what_is_left(
     assert set(folders) == {"seed=0", "seed=1"}  # the second ran although the first failed
     assert not (folders["seed=0"] / FINISHED).exists()
     assert not (folders["seed=0"] / "model.safetensors").exists()
+    unfinished = read_run(folders["seed=0"])
+    assert unfinished.remarks == ("failed: CaseError: test must not fail twice",)
+    assert (unfinished.status, unfinished.seed, unfinished.seconds is None) == (UNFINISHED, 0, False)
     stored = json.loads((folders["seed=1"] / FINISHED).read_text())
     assert 1.0 < stored["result"] < 70.0
     assert sorted(path.name for path in out.iterdir() if path.is_file()) == ["multirun.yaml"]
@@ -81,6 +86,7 @@ def test_a_sweep_started_again_does_what_is_left(
     assert "epoch 2 of 2" in told
     assert f"{folders['seed=1']}: finished before, not run again" in told
     assert second["seed=0"] > first["seed=0"]
+    assert read_run(folders["seed=0"]).status == FINISHED_RUN
     assert second["seed=1"] == first["seed=1"]
 
     sweep(prepared_root, out, fail, "seed=0,1")

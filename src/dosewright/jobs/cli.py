@@ -8,12 +8,15 @@ from pathlib import Path
 
 import dosewright
 
-#: Job → what it does, in one line; each is a module of `dosewright.jobs` with `run(cfg)` and a `conf/<job>.yaml`.
+#: Job → what it does, in one line; each is a module of `dosewright.jobs` (a hyphen is an underscore there) with
+#: `run(cfg)`, and a `conf/<job>.yaml`.
 JOBS = {
     "prepare": "turn a dataset into a compact cache that loads in milliseconds",
     "train": "train a dose-prediction net (experiment=NAME, --multirun for sweeps)",
     "predict": "predict doses for a dataset, optionally as a challenge submission",
     "evaluate": "score predictions against reference doses, with tables, DVHs and a report",
+    "summarize": "gather the trainings of a sweep into one table with plots",
+    "sweep-preferences": "measure what a net's preference sliders do: ranges, monotonicity, DVHs",
     "demo": "the whole way on phantoms: plans, training, prediction, evaluation, report",
 }
 

@@ -44,6 +44,15 @@ def run_name(overrides: str) -> str:
     return f"{safe[: MAX_NAME - 11]}-{hashlib.sha1(safe.encode()).hexdigest()[:10]}"
 
 
+def module_of(job: str) -> str:
+    """Return the module that holds a job.
+
+    >>> module_of("sweep-preferences")
+    'dosewright.jobs.sweep_preferences'
+    """
+    return f"dosewright.jobs.{job.replace('-', '_')}"
+
+
 class Task:
     """A job as Hydra calls it; picklable by name, so that launchers can send it to other processes.
 
@@ -59,7 +68,7 @@ class Task:
     def __init__(self, job: str, started_with: Sequence[str] | None = None) -> None:
         self.job, self.started_with = job, started_with
         self.__name__ = job
-        self.__module__ = f"dosewright.jobs.{job}"
+        self.__module__ = module_of(job)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         register_resolvers()  # a launcher's process names the run's folder before it calls the task
@@ -79,13 +88,17 @@ class Task:
             log.info("%s: finished before, not run again", folder)
             return done["result"]
         cfg.out = str(folder)
-        result = self._run(cfg)
+        try:
+            result = self._run(cfg)
+        except Exception as error:  # Hydra tells it only when the whole sweep is over, and only the first
+            log.error("failed: %s: %s", type(error).__name__, error)
+            raise
         mark_finished(folder, cfg, result)
         return result
 
     def _run(self, cfg: DictConfig) -> Any:
         with unwrapped_errors():
-            return importlib.import_module(f"dosewright.jobs.{self.job}").run(cfg)
+            return importlib.import_module(module_of(self.job)).run(cfg)
 
     def _run_or_exit(self, cfg: DictConfig) -> Any:
         try:

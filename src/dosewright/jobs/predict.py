@@ -15,16 +15,18 @@ from rich.progress import track
 
 from dosewright.core import DosewrightError, InputError
 from dosewright.core.files import atomic_write
+from dosewright.core.preference import NEUTRAL
 from dosewright.core.types import FloatVolume
 from dosewright.inference.mean_dose import MeanDosePredictor
 from dosewright.inference.predictor import Predictor
+from dosewright.inference.preference import Preference, space_of, vector_of
 from dosewright.inference.weights import default_weights, load_model
 from dosewright.io.predictions import read_prediction, write_prediction
 from dosewright.io.reader import AbstractReader
 from dosewright.jobs.hydra_task import build
 
 log = logging.getLogger(__name__)
-MANIFEST, FINGERPRINTS = "predict.json", "fingerprints"
+MANIFEST, FINGERPRINTS, SECONDS = "predict.json", "fingerprints", "seconds"
 
 
 def run(cfg: DictConfig) -> dict[str, object]:
@@ -43,7 +45,7 @@ def run(cfg: DictConfig) -> dict[str, object]:
     log.info("%d cases of %s, split %s", len(reader), cfg.data.get("name"), cfg.data.get("split"))
     predictor = build_predictor(cfg)
     out = Path(cfg.out)
-    manifest = _claim_folder(out, _settings(cfg, predictor), reader.case_ids, overwrite=cfg.overwrite)
+    manifest = _claim_folder(out, prediction_settings(cfg, predictor), reader.case_ids, overwrite=cfg.overwrite)
     failures, seconds = {}, []
     for case_id in track(reader.case_ids, description="predicting"):
         try:
@@ -52,6 +54,7 @@ def run(cfg: DictConfig) -> dict[str, object]:
                 continue
             seconds.append(_predict_one(predictor, reader, case_id, out))
             manifest[FINGERPRINTS][case_id] = fingerprint
+            manifest[SECONDS][case_id] = round(seconds[-1], 4)
             atomic_write(out / MANIFEST, json.dumps(manifest, indent=1))
         except (DosewrightError, RuntimeError, ValueError) as error:  # torch's, for memory and for sizes
             log.error("%s: not predicted: %s", case_id, error, exc_info=not isinstance(error, DosewrightError))
@@ -71,13 +74,26 @@ def build_predictor(cfg: DictConfig) -> Predictor | MeanDosePredictor:
     """Return the predictor of a configuration.
 
     Raises:
-        InputError: If the baseline is unknown.
+        InputError: If the baseline is unknown or is given a preference, or the preference does not fit a net.
         CheckpointError: If a checkpoint cannot be used.
     """
-    if cfg.baseline == "mean_dose":
-        return MeanDosePredictor.fit(build(cfg.data.reader, split="train"))
-    if cfg.baseline is not None:
+    if cfg.baseline is None:
+        return build_net_predictor(cfg)
+    if cfg.baseline != "mean_dose":
         raise InputError("must be null or mean_dose", argument="baseline", value=cfg.baseline)
+    preference = _preference(cfg.preference)
+    if preference is not None:
+        raise InputError("must not be given with a baseline", argument="preference", value=preference)
+    return MeanDosePredictor.fit(build(cfg.data.reader, split="train"))
+
+
+def build_net_predictor(cfg: DictConfig) -> Predictor:
+    """Return the predictor of a configuration's checkpoint or checkpoints.
+
+    Raises:
+        CheckpointError: If a checkpoint cannot be used.
+        InputError: If a setting is out of range, or the preference does not fit a net.
+    """
     given = cfg.checkpoint if cfg.checkpoint else str(default_weights())
     paths = list(given) if isinstance(given, ListConfig | list) else [given]
     device = cfg.device
@@ -90,7 +106,19 @@ def build_predictor(cfg: DictConfig) -> Predictor | MeanDosePredictor:
         overlap=cfg.overlap,
         device=device,
         precision=cfg.precision,
+        preference=_preference(cfg.get("preference")),
     )
+
+
+def _preference(node: DictConfig | None) -> Preference | None:
+    """Return what a configuration asks of the sliders; None where it sets none."""
+    values = {str(name): value for name, value in (node or {}).items() if value is not None}
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError("must be a number or null", argument=f"preference.{name}", value=value)
+    if not values:
+        return None
+    return Preference(values.pop("sparing", NEUTRAL), values.pop("homogeneity", NEUTRAL), groups=values)
 
 
 def _predict_one(predictor: Predictor | MeanDosePredictor, reader: AbstractReader, case_id: str, out: Path) -> float:
@@ -102,7 +130,8 @@ def _predict_one(predictor: Predictor | MeanDosePredictor, reader: AbstractReade
     return seconds
 
 
-def _settings(cfg: DictConfig, predictor: Predictor | MeanDosePredictor) -> dict[str, object]:
+def prediction_settings(cfg: DictConfig, predictor: Predictor | MeanDosePredictor) -> dict[str, object]:
+    """Return, as plain data, all that a case's predicted dose depends on besides the case."""
     if isinstance(predictor, MeanDosePredictor):
         hashes = [hashlib.sha256(predictor.mean_gy.tobytes()).hexdigest()[:16]]
     else:
@@ -114,7 +143,16 @@ def _settings(cfg: DictConfig, predictor: Predictor | MeanDosePredictor) -> dict
         "window_zyx": list(cfg.window_zyx) if cfg.window_zyx else None,
         "overlap": float(cfg.overlap) if cfg.window_zyx else None,
         "precision": cfg.precision,
+        "preference": _asked(predictor),
     }
+
+
+def _asked(predictor: Predictor | MeanDosePredictor) -> list[dict[str, float]] | None:
+    """Return the value of every slider of every net; None where nothing is asked for."""
+    if isinstance(predictor, MeanDosePredictor) or predictor.preference is None:
+        return None
+    pairs = [(space_of(model), vector_of(model, predictor.preference)) for model in predictor.models]
+    return [dict(zip(space.names, vector, strict=True)) for space, vector in pairs if space and vector]
 
 
 def _data_settings(data: DictConfig) -> dict[str, object]:
@@ -138,10 +176,9 @@ def _claim_folder(out: Path, settings: dict[str, object], case_ids: Sequence[str
         StorageError: If the folder cannot be written.
     """
     path, there = out / MANIFEST, [out / f"{case_id}.npz" for case_id in case_ids]
-    done: object = {}
+    made_with: dict[str, object] = {}
     if not overwrite and (path.exists() or any(file.exists() for file in there)):
         made_with = _read_manifest(path)
-        done = made_with.get(FINGERPRINTS)
         differing = {key: made_with.get(key) for key in settings if made_with.get(key) != settings[key]}
         if differing:
             raise InputError(
@@ -150,7 +187,8 @@ def _claim_folder(out: Path, settings: dict[str, object], case_ids: Sequence[str
                 value=differing,
                 path=out,
             )
-    manifest = settings | {FINGERPRINTS: done if isinstance(done, dict) else {}}
+    kept = {key: made_with.get(key) for key in (FINGERPRINTS, SECONDS)}
+    manifest = settings | {key: value if isinstance(value, dict) else {} for key, value in kept.items()}
     atomic_write(path, json.dumps(manifest, indent=1))
     return manifest
 

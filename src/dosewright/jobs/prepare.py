@@ -33,11 +33,14 @@ def run(cfg: DictConfig) -> dict[str, dict[str, Any]]:
 
     Raises:
         CaseError: If no split of the dataset can be read at all, or none of its cases be prepared.
-        InputError: If `workers` is not positive, or a split has an unknown name.
+        InputError: If `workers` is not positive, a split has an unknown name, or the dataset has no cache of its own.
         StorageError: If the cache cannot be written (disk full); what was prepared before is kept.
     """
     if cfg.workers < 1:
         raise InputError("must be positive", argument="workers", value=cfg.workers)
+    if cfg.data.cache_dir is None:
+        rule = "must be a folder: prepare each corpus of a mix by itself"
+        raise InputError(rule, argument="data.cache_dir", value=None)
     unknown = [split for split in cfg.splits if split not in SPLITS]
     if unknown or not cfg.splits:
         raise InputError(f"must be some of {', '.join(SPLITS)}", argument="splits", value=unknown)
