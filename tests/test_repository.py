@@ -262,4 +262,4 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 def test_the_command_lines_page_lists_the_jobs_there_are() -> None:
     page = (ROOT / "docs" / "cli.md").read_text("utf-8")
-    assert re.findall(r"^\| `(\w+)` \| `conf/\1\.yaml` \|", page, re.MULTILINE) == list(JOBS)
+    assert re.findall(r"^\| `([\w-]+)` \| `conf/\1\.yaml` \|", page, re.MULTILINE) == list(JOBS)

@@ -36,6 +36,7 @@ def noise(shape: tuple[int, int, int], spacing_zyx_mm: tuple[float, float, float
         prescription_gy=torch.tensor([70.0, 0.0, 0.0]),
         spacing_zyx_mm=spacing_zyx_mm,
         fill=(-1.0, 0.0, 0.0, 0.0),
+        plan_code=(),
         box=(slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2])),
     )
 

@@ -17,3 +17,12 @@ def test_the_file_named_is_the_one_returned(monkeypatch, tmp_path):
     (tmp_path / "weights" / weights.DEFAULT_WEIGHTS).touch()
     monkeypatch.setattr(weights, "files", lambda package: tmp_path)
     assert weights.default_weights() == tmp_path / "weights" / weights.DEFAULT_WEIGHTS
+
+
+def test_sliders_have_weights_of_their_own(monkeypatch, tmp_path):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / weights.SLIDER_WEIGHTS).touch()
+    monkeypatch.setattr(weights, "files", lambda package: tmp_path)
+    assert weights.default_weights(sliders=True) == tmp_path / "weights" / weights.SLIDER_WEIGHTS
+    with pytest.raises(CheckpointError, match="must ship with the package"):
+        weights.default_weights()

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,7 +223,13 @@ def test_the_two_stage_net_follows_the_protocol(case: PatientCase):
     from dosewright.nets.two_stage import TwoStageNet
 
     torch.manual_seed(0)
-    small = {"widths": [4, 8, 8], "decoder": {"widths": [4, 4, 4]}, "latent_channels": 4, "refine_width": 4}
+    small: dict[str, Any] = {
+        "widths": [4, 8, 8],
+        "decoder": {"widths": [4, 4, 4]},
+        "latent_channels": 4,
+        "refine_width": 4,
+    }
+    small["group_width"] = 4
     net = TwoStageNet(len(CHANNELS), **small)
     with torch.no_grad():
         for values in net.parameters():

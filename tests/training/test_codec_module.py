@@ -24,7 +24,8 @@ from tiny import config
 
 EPOCHS = 4
 TINY = (
-    *("experiment=stage1_openkbp", "data=prepared", "trainer=cpu_fp32", "callbacks.pictures=null"),
+    *("module=stage1", "model=dose_codec", "channels=dose_only", "loss=masked_l1", "callbacks=no_ema"),
+    *("data=prepared", "trainer=cpu_fp32", "callbacks.pictures=null"),
     *(
         "model.widths=[4,8,8]",
         "model.latent_channels=8",

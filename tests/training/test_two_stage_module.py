@@ -120,7 +120,7 @@ def test_the_latent_mismatch_is_relative_to_the_quantised_latent_inside_the_mask
     module.attach_codec(codec)
     batch = batch_of(module, prepared_root, 0)
     with torch.no_grad():
-        wanted = codec.quantise(codec.encode(batch[keys.DOSE] / 70.0)).latent
+        wanted = codec.quantise(codec.encode(batch[keys.DOSE] * batch[keys.DOSE_MASK] / 70.0)).latent
     mask = batch[keys.DOSE_MASK][0, 0].numpy()
     z, y, x = (n // 4 for n in mask.shape)
     inside = mask.reshape(z, 4, y, 4, x, 4).any(axis=(1, 3, 5))
@@ -189,6 +189,15 @@ def test_a_codec_with_another_decoder_is_refused():
 def test_a_missing_codec_is_noticed_before_training():
     with pytest.raises(CheckpointError, match="stage1 must be attached before training"):
         module_of("module.stage1=somewhere").on_fit_start()
+
+
+def test_a_prescription_has_to_come_from_its_own_channel():
+    with pytest.raises(InputError, match=r"prescription_channel must be the channel `prescription` \(3\); this one is"):
+        module_of("model.prescription_channel=2")
+    with pytest.raises(
+        InputError, match=r"prescription_channel must be the channel `prescription` \(3\).*None; got 99"
+    ):
+        module_of("model.prescription_channel=99")
 
 
 def test_a_negative_weight_is_refused():

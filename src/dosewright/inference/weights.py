@@ -27,6 +27,7 @@ from dosewright.nets.upkern import grow_weights
 
 log = logging.getLogger(__name__)
 DEFAULT_WEIGHTS = "openkbp_direct.safetensors"
+SLIDER_WEIGHTS = "openkbp_two_stage.safetensors"
 CODEC = "dosewright.nets.dose_codec.DoseCodec"
 _CLASS = re.compile(r"(dosewright\.(?:nets|datasets)\.[a-z0-9_]+)\.([A-Z]\w*)")
 
@@ -46,13 +47,16 @@ class Model:
         return int(getattr(self.net, "stride", 1))
 
 
-def default_weights() -> Path:
+def default_weights(sliders: bool = False) -> Path:
     """Return the file of the weights that ship with the package.
+
+    Args:
+        sliders: The net with preference sliders instead of the one that scores best.
 
     Raises:
         CheckpointError: If this copy of the package came without them.
     """
-    path = Path(str(files("dosewright") / "weights" / DEFAULT_WEIGHTS))
+    path = Path(str(files("dosewright") / "weights" / (SLIDER_WEIGHTS if sliders else DEFAULT_WEIGHTS)))
     if not path.is_file():
         raise CheckpointError(
             "must ship with the package; this copy has none, so name a checkpoint of your own",

@@ -87,14 +87,19 @@ def build_predictor(cfg: DictConfig) -> Predictor | MeanDosePredictor:
     return MeanDosePredictor.fit(build(cfg.data.reader, split="train"))
 
 
-def build_net_predictor(cfg: DictConfig) -> Predictor:
+def build_net_predictor(cfg: DictConfig, sliders: bool = False) -> Predictor:
     """Return the predictor of a configuration's checkpoint or checkpoints.
+
+    Args:
+        cfg: With the keys of conf/predict.yaml.
+        sliders: Take the weights with sliders where no checkpoint is named, as where a preference is given.
 
     Raises:
         CheckpointError: If a checkpoint cannot be used.
         InputError: If a setting is out of range, or the preference does not fit a net.
     """
-    given = cfg.checkpoint if cfg.checkpoint else str(default_weights())
+    preference = _preference(cfg.get("preference"))
+    given = cfg.checkpoint if cfg.checkpoint else str(default_weights(sliders or preference is not None))
     paths = list(given) if isinstance(given, ListConfig | list) else [given]
     device = cfg.device
     if device == "auto":
@@ -106,7 +111,7 @@ def build_net_predictor(cfg: DictConfig) -> Predictor:
         overlap=cfg.overlap,
         device=device,
         precision=cfg.precision,
-        preference=_preference(cfg.get("preference")),
+        preference=preference,
     )
 
 

@@ -51,7 +51,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     drawn = _limit(cfg.plots)
     reader: AbstractReader = build(cfg.data.reader)
     case_ids = _chosen(cfg.cases, reader.case_ids)
-    predictor = build_net_predictor(cfg)
+    predictor = build_net_predictor(cfg, sliders=True)
     space = common_space(predictor.models)
     sweep = Sweep(space, list(cfg.sparing), list(cfg.homogeneity), per_group=cfg.per_group, grid=cfg.grid)
     log.info("%d cases, %d settings of %s", len(case_ids), len(sweep.vectors), ", ".join(space.names))

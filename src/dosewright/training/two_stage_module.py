@@ -149,8 +149,9 @@ class TwoStageModule(AbstractDoseModule):
             parts["latent"] = self._latent_mismatch(latent, batch)
             total = total + self.latent_weight * parts["latent"]
         if self.adversary is not None:
-            real = batch[keys.DOSE] / self.dose_scale_gy
-            fooling, telling = self.adversary(real, dose.float(), batch[keys.DOSE_MASK], self.global_step)
+            fooling, telling = self.adversary(
+                self._scaled(batch), dose.float(), batch[keys.DOSE_MASK], self.global_step
+            )
             parts |= {"adversarial": fooling, "discriminator": telling}
             total = total + fooling + telling
         self.log_training(batch, total, {name: value.detach() for name, value in parts.items()})
@@ -163,11 +164,15 @@ class TwoStageModule(AbstractDoseModule):
         drawn = self.draws.draw(len(batch[keys.CASE_ID]), step, self.global_rank)
         return {**batch, keys.PREFERENCE: drawn.to(batch[keys.IMAGE])}
 
+    def _scaled(self, batch: Batch) -> Float[Tensor, "b 1 z y x"]:
+        """Return the reference as Stage I saw it: divided by the dose scale, zero outside the mask."""
+        return batch[keys.DOSE] * batch[keys.DOSE_MASK] / self.dose_scale_gy
+
     def _latent_mismatch(self, latent: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """Mean |z − ẑ| over the latent positions inside the dose mask, relative to the mean |z|."""
         codec = self._codec[0]
         with torch.no_grad():
-            wanted = codec.quantise(codec.encode(batch[keys.DOSE] / self.dose_scale_gy)).latent.float()
+            wanted = codec.quantise(codec.encode(self._scaled(batch))).latent.float()
         inside: Bool[Tensor, "b 1 k j i"] = max_pool3d(batch[keys.DOSE_MASK].float(), codec.stride) > 0
         count = inside.sum().clamp(min=1) * latent.shape[1]
         gap = torch.where(inside, (latent.float() - wanted).abs(), 0.0).sum() / count
