@@ -155,6 +155,18 @@ def test_bad_settings_are_refused(options: dict, message: str):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_a_net_that_scales_to_the_prescription_is_refused_windows():
+    """Each window would be scaled by the part of the target it sees."""
+    from dosewright.nets.two_stage import TwoStageNet
+
+    small: dict[str, Any] = {"widths": [4, 8, 8], "decoder": {"widths": [4, 4, 4]}, "latent_channels": 4}
+    net = TwoStageNet(len(CHANNELS), **small, refine_width=0, group_width=4, prescription_channel=2)
+    Predictor([model(net)])
+    rule = "must be None for a net that scales its dose to the prescription, which takes the whole target"
+    with pytest.raises(InputError, match=rf"window_zyx {rule}; got \(16, 16, 16\)"):
+        Predictor([model(Linear()), model(net)], window_zyx=(16, 16, 16))
+
+
 def test_a_missing_gpu_is_told():
     with pytest.raises(InputError, match=r"(?s)device must be a device of this machine \(.*\); got 'cuda'"):
         Predictor([model(Linear())], device="cuda")

@@ -38,7 +38,7 @@ def cfg(tmp_path: Path, case: PatientCase) -> DictConfig:
 
 @pytest.fixture(autouse=True)
 def _coarse_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dosewright.jobs.evaluate.DPI", 20)
+    monkeypatch.setattr("dosewright.jobs.pictures.DPI", 20)
 
 
 def images(report: str) -> list[bytes]:

@@ -13,7 +13,7 @@ from dosewright.core import CheckpointError, InputError, PatientCase
 from dosewright.inference.weights import load_model
 from dosewright.io.predictions import read_prediction
 from dosewright.io.prepared import PreparedReader, write_case
-from dosewright.jobs.predict import run
+from dosewright.jobs.predict import build_predictor, run
 from dosewright.jobs.train import build_module
 from dosewright.training.export import save_weights
 from openkbp_files import BODY, flat, write_patient
@@ -225,6 +225,27 @@ def test_the_split_and_its_size_are_told(
     with caplog.at_level("INFO"):
         run(predict_config(prepared_root, out, weights))
     assert "2 cases of prepared, split test" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("preference", "shipped"), [((), "openkbp_direct"), (("preference.sparing=0.9",), "openkbp_two_stage")]
+)
+def test_weights_that_ship_are_told(
+    preference: tuple[str, ...], shipped: str, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = config("predict", "data=prepared", "data.root=nowhere", f"out={out}", "device=cpu", *preference)
+    with caplog.at_level("INFO"):
+        predictor = build_predictor(cfg)
+    assert [model.path.stem for model in predictor.models] == [shipped]
+    assert f"weights that ship: {predictor.models[0].path}" in caplog.messages
+
+
+def test_given_weights_are_told(
+    prepared_root: Path, out: Path, weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        build_predictor(predict_config(prepared_root, out, weights))
+    assert f"weights: {weights}" in caplog.messages
 
 
 def test_bad_settings_are_refused(prepared_root: Path, out: Path, weights: Path) -> None:

@@ -44,6 +44,33 @@ def test_samples_are_scaled_on_their_own():
     assert float((both[0] / both[1]).mean()) == pytest.approx(1.25, rel=1e-4)
 
 
+def test_the_lever_stretches_the_targets_spread_and_nothing_else():
+    norm, dose, image = PlanNormalisation(1, 3), dose_of(0.9), image_of(0.8, 1.0)
+    images, doses, contexts = (t.expand(2, -1, -1, -1, -1) for t in (image, dose, CONTEXT))
+    plain, stretched = norm(image, dose, CONTEXT), norm(images, doses, contexts, torch.tensor([1.5, 0.75]))
+    target = (image[:, 1:] == 1.0)[0]
+    for sample, factor in zip(stretched, (1.5, 0.75), strict=True):
+        ours, theirs = sample[target].detach().numpy(), plain[0][target].detach().numpy()
+        assert ours.mean() == pytest.approx(theirs.mean(), rel=1e-5)
+        spread, reference = (np.subtract(*np.percentile(d, [98, 2])) for d in (ours, theirs))
+        assert spread == pytest.approx(factor * reference, rel=1e-4)
+        torch.testing.assert_close(sample[~target], plain[0][~target])
+
+
+def test_the_net_pulls_the_lever_as_its_sliders_ask():
+    torch.manual_seed(0)
+    settings = {"latent_channels": 4, "widths": [8, 8, 16], "decoder": {"widths": [4, 8, 8]}, "group_width": 4}
+    sliders = {"groups": "global", "trade_off": 0.5}
+    net = TwoStageNet(3, **settings, preference=sliders, prescription_channel=2, spread_lever=True).eval()
+    prescription = torch.zeros(1, 1, 8, 16, 8)
+    prescription[:, :, 2:6, 4:12, 2:6] = 1.0
+    image = torch.cat([torch.randn(1, 2, 8, 16, 8), prescription], dim=1)
+    target, asked = image[0, 2] == 1.0, torch.tensor([[0.9, 1.2]])  # 1.2 · (1 + 0.5 · 0.1) = 1.26
+    moved, neutral = net(image, asked)[0, 0], net(image)[0, 0]  # modulations start as none: only the lever acts
+    assert float(moved[target].std() / neutral[target].std()) == pytest.approx(1.26, rel=1e-4)
+    assert torch.equal(net(image, torch.ones(1, 2)), net(image))
+
+
 def test_without_a_prescription_the_dose_stays():
     dose = dose_of(0.7)
     assert torch.equal(PlanNormalisation(1, 3)(torch.zeros(1, 2, 8, 8, 8), dose, CONTEXT), dose)

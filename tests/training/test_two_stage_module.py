@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file
 
@@ -46,17 +47,11 @@ TWO_STAGE = (
         "model.widths=[4,8,8]",
         "model.refine_width=4",
         "model.group_width=4",
-        "model.group_width=4",
     ),
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +87,11 @@ def test_a_frozen_decoder_is_bitwise_the_one_of_stage_one_after_training(
     assert len(decoder) > 10
     for name, tensor in decoder.items():
         assert torch.equal(after[name], tensor), name
+    pl.seed_everything(0, verbose=False)  # as the training did
     fresh = module_of().net.state_dict()
-    trained = [name for name in after if name.startswith("encoder.") and not torch.equal(after[name], fresh[name])]
-    assert len(trained) > 10
+    moved = [float((after[name] - fresh[name]).abs().max()) for name in after if name.startswith("encoder.")]
+    assert sum(0.0 < most < 0.1 for most in moved) > 10
+    assert max(moved) < 0.1
     assert load_model(tmp_path / "model.safetensors").net.preference == PreferenceSpace("per_group")
 
 
@@ -102,7 +99,8 @@ def test_a_decoder_that_is_not_frozen_is_trained(stage1: Path, prepared_root: Pa
     overrides = (f"module.stage1={stage1}", "module.freeze_decoder=false", "trainer.max_epochs=1")
     run(config("train", *TWO_STAGE, f"data.root={prepared_root}", f"out={tmp_path}", *overrides))
     before, after = load_file(stage1), load_file(tmp_path / "model.safetensors")
-    assert not torch.equal(before["decoder.out.weight"], after["decoder.out.weight"])
+    most = float((before["decoder.out.weight"] - after["decoder.out.weight"]).abs().max())
+    assert 1e-4 < most < 0.1  # averaging a frozen decoder with itself, which rounds it, moves it by less than 1e-6
 
 
 def test_the_optimiser_gets_all_that_is_not_frozen(stage1: Path):
@@ -114,13 +112,14 @@ def test_the_optimiser_gets_all_that_is_not_frozen(stage1: Path):
     assert not any("codec" in name for name in module.state_dict())
 
 
-def test_the_latent_mismatch_is_relative_to_the_quantised_latent_inside_the_mask(stage1: Path, prepared_root: Path):
+def test_the_latent_mismatch_is_relative_to_the_unquantised_latent_inside_the_mask(stage1: Path, prepared_root: Path):
     module = module_of(f"module.stage1={stage1}")
     codec = load_codec(stage1)
     module.attach_codec(codec)
     batch = batch_of(module, prepared_root, 0)
     with torch.no_grad():
-        wanted = codec.quantise(codec.encode(batch[keys.DOSE] * batch[keys.DOSE_MASK] / 70.0)).latent
+        wanted = codec.encode(batch[keys.DOSE] * batch[keys.DOSE_MASK] / 70.0)
+        quantised = codec.quantise(wanted).latent
     mask = batch[keys.DOSE_MASK][0, 0].numpy()
     z, y, x = (n // 4 for n in mask.shape)
     inside = mask.reshape(z, 4, y, 4, x, 4).any(axis=(1, 3, 5))
@@ -129,6 +128,9 @@ def test_the_latent_mismatch_is_relative_to_the_quantised_latent_inside_the_mask
     assert float(module._latent_mismatch(wanted + 0.5, batch)) == pytest.approx(0.5 / np.abs(values).mean(), rel=1e-5)
     elsewhere = wanted + 3.0 * torch.from_numpy(~inside)
     assert float(module._latent_mismatch(elsewhere, batch)) == 0.0
+    gap = np.abs(quantised[0].numpy()[:, inside] - values).mean()
+    assert float(module._latent_mismatch(quantised, batch)) == pytest.approx(gap / np.abs(values).mean(), rel=1e-5)
+    assert gap > 1e-3
 
 
 def test_a_step_adds_the_weighted_latent_mismatch_to_the_image_loss(

@@ -36,15 +36,16 @@ class Predictor:
     Args:
         models: Loaded nets; each uses its own channels.
         flip: Average with the prediction on the left-right flipped patient (test-time augmentation).
-        window_zyx: Size of a sliding window in voxels; None predicts the whole volume at once.
+        window_zyx: Size of a sliding window in voxels; None predicts the whole volume at once. Not for nets that scale
+            their dose to the prescription (`PlanNormalisation`): each window would be scaled on its own.
         overlap: Of neighbouring windows, in [0, 1).
         device: Torch device.
         precision: "fp32", or "bf16" for autocast.
         preference: What `predict` asks of the nets' sliders; None asks for nothing, the neutral dose.
 
     Raises:
-        InputError: If there is no model, a setting is out of range, a net lacks the sliders the preference asks for, or
-            this machine lacks the device.
+        InputError: If there is no model, a setting is out of range, a net needs whole volumes or lacks the sliders the
+            preference asks for, or this machine lacks the device.
     """
 
     models: Sequence[Model]
@@ -63,8 +64,7 @@ class Predictor:
         if self.precision not in ("fp32", "bf16"):
             raise InputError('must be "fp32" or "bf16"', argument="precision", value=self.precision)
         for model in self.models:
-            if self.window_zyx and any(n < 1 or n % model.stride for n in self.window_zyx):
-                raise InputError(f"must be multiples of {model.stride}", argument="window_zyx", value=self.window_zyx)
+            self._check_window(model)
             vector_of(model, self.preference)
             self._place(model)
 
@@ -91,6 +91,17 @@ class Predictor:
             for model, views, vector in zip(self.models, inputs, vectors, strict=True):
                 total += self._mean_gy(model, views, vector, case.grid)
             yield np.maximum(total / len(self.models), 0.0) * case.scored_mask
+
+    def _check_window(self, model: Model) -> None:
+        if not self.window_zyx:
+            return
+        rule = None
+        if getattr(model.net, "normalise", None) is not None:
+            rule = "must be None for a net that scales its dose to the prescription, which takes the whole target"
+        elif any(n < 1 or n % model.stride for n in self.window_zyx):
+            rule = f"must be multiples of {model.stride}"
+        if rule:
+            raise InputError(rule, argument="window_zyx", value=self.window_zyx, path=model.path)
 
     def _place(self, model: Model) -> None:
         try:

@@ -173,4 +173,5 @@ def measure(doses: CaseDose, spared: Mask) -> dict[str, dict[str, float]]:
 
 
 def _targets(case: PatientCase) -> Mask:
+    """Return the union of all targets, those without a prescription too (unlike `targets_mask`), as L_obj takes it."""
     return np.logical_or.reduce([mask for name, mask in case.structures.items() if role_of(name) is Role.TARGET])

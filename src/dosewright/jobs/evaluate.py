@@ -10,16 +10,14 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
-from dosewright.core import CaseError, InputError, PatientCase
-from dosewright.core.files import atomic_path
+from dosewright.core import CaseError, PatientCase
 from dosewright.core.types import FloatVolume
 from dosewright.dose.figures import draw_dvh, draw_slices
 from dosewright.io.reader import AbstractReader
 from dosewright.jobs.evaluation import CaseResult, evaluate
 from dosewright.jobs.evaluation_report import write_report
 from dosewright.jobs.evaluation_tables import print_tables, summary, write_tables
-
-DPI = 100
+from dosewright.jobs.pictures import drawn_cases, save_picture
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +36,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         InputError: If `plots` is neither a number nor "all".
     """
     folder, console = Path(cfg.out), Console()
-    pictures = _Pictures(folder / "plots", _limit(cfg.plots))
+    pictures = _Pictures(folder / "plots", drawn_cases(cfg.plots))
     reader: AbstractReader = instantiate(cfg.data.reader)
     log.info("%s, split %s: %d cases", cfg.data.name, cfg.data.split, len(reader))
     evaluation = evaluate(
@@ -84,18 +82,7 @@ class _Pictures:
         }
         self.files[result.case_id] = []
         for name, figure in figures.items():
-            path = self.folder / f"{result.case_id}_{name}.png"
-            with atomic_path(path) as temporary:
-                figure.savefig(temporary, format="png", dpi=DPI)
-            self.files[result.case_id].append(path)
-
-
-def _limit(plots: object) -> int | None:
-    if plots == "all":
-        return None
-    if isinstance(plots, bool) or not isinstance(plots, int) or plots < 0:
-        raise InputError('must be a number of cases, zero or more, or "all"', argument="plots", value=plots)
-    return plots
+            self.files[result.case_id].append(save_picture(figure, self.folder / f"{result.case_id}_{name}.png"))
 
 
 def _progress(case_ids: Sequence[str]) -> Iterable[str]:

@@ -101,6 +101,7 @@ def build_net_predictor(cfg: DictConfig, sliders: bool = False) -> Predictor:
     preference = _preference(cfg.get("preference"))
     given = cfg.checkpoint if cfg.checkpoint else str(default_weights(sliders or preference is not None))
     paths = list(given) if isinstance(given, ListConfig | list) else [given]
+    log.info("weights%s: %s", "" if cfg.checkpoint else " that ship", ", ".join(str(path) for path in paths))
     device = cfg.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

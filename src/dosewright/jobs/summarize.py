@@ -9,14 +9,13 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig
 
 from dosewright.core import InputError
-from dosewright.core.files import atomic_path
+from dosewright.jobs.pictures import save_picture
 from dosewright.jobs.summarize_figures import draw_learning_curves, draw_scores
 from dosewright.jobs.summarize_records import summarize
 from dosewright.jobs.summarize_run import FINISHED, TrainedRun, is_run, read_run
 from dosewright.jobs.summarize_table import as_plain, write_tables
 
 log = logging.getLogger(__name__)
-DPI = 110
 STAGE1 = "stage1"
 CODECS = "Stage I: the scores are those of doses that went through the codec, not of predictions."
 
@@ -54,9 +53,7 @@ def _write(runs: Sequence[TrainedRun], out: Path, note: str) -> dict[str, Any]:
         if figure is None:
             path.unlink(missing_ok=True)  # of an earlier summary
             continue
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=DPI)
-        pictures.append(path.name)
+        pictures.append(save_picture(figure, path).name)
     table = write_tables(summary, out, pictures, note)
     log.info("%d runs, %d finished, in %s", len(runs), sum(one.status == FINISHED for one in runs), table)
     return as_plain(summary)

@@ -4,14 +4,14 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, ListConfig
 from rich.progress import track
 
 from dosewright.core import DosewrightError, InputError, PatientCase, StorageError
-from dosewright.core.files import atomic_path, atomic_write
+from dosewright.core.files import atomic_write
 from dosewright.dose.case_dose import CaseDose
 from dosewright.dose.table import BIN_GY, DvhCurves, dvh_curves
 from dosewright.inference.predictor import Predictor
@@ -20,14 +20,11 @@ from dosewright.inference.preference_behaviour import responses
 from dosewright.inference.preference_sweep import HOMOGENEITY, SPARING, CaseSweep, Sweep, sweep_case
 from dosewright.io.reader import AbstractReader
 from dosewright.jobs.hydra_task import build
+from dosewright.jobs.pictures import drawn_cases, save_picture
 from dosewright.jobs.predict import build_net_predictor, prediction_settings
 from dosewright.jobs.sweep_figures import draw_families, draw_responses
 from dosewright.jobs.sweep_tables import summarize, write_csv, write_summary
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-DPI = 100
 DRAWN = (SPARING, HOMOGENEITY)  # sliders that get pictures
 _ABOVE_PRESCRIPTION = 1.3  # where the DVHs in pictures end
 
@@ -48,7 +45,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
             of all others are written).
         StorageError: If a file cannot be written; what was done before is kept.
     """
-    drawn = _limit(cfg.plots)
+    drawn = drawn_cases(cfg.plots)
     reader: AbstractReader = build(cfg.data.reader)
     case_ids = _chosen(cfg.cases, reader.case_ids)
     predictor = build_net_predictor(cfg, sliders=True)
@@ -129,8 +126,7 @@ class _Job:
         pictures = []
         for slider in self.sweep.series:
             path = self.out / "plots" / f"over_{slider}.png"
-            _save(draw_responses(found, slider), path)
-            pictures.append(path)
+            pictures.append(save_picture(draw_responses(found, slider), path))
         pictures += [path for case in cases for path in self._pictures(case.case_id).values() if path.exists()]
         write_summary(summary, self.out, pictures)
         for what, pairs in summary["pairs"].items():
@@ -147,7 +143,7 @@ class _Job:
         try:
             for slider, path in pictures.items():
                 family = {value: curves.found[vector] for value, vector in self.sweep.series[slider]}
-                _save(draw_families(case, slider, family, curves.found[self.sweep.space.neutral]), path)
+                save_picture(draw_families(case, slider, family, curves.found[self.sweep.space.neutral]), path)
         except (RuntimeError, ValueError) as error:
             log.warning("%s: not drawn: %s", case.case_id, error)
 
@@ -173,11 +169,6 @@ def _stored(path: Path, made_with: dict[str, Any]) -> CaseSweep | None:
         return None
 
 
-def _save(figure: "Figure", path: Path) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI)
-
-
 def _chosen(cases: str | ListConfig, case_ids: Sequence[str]) -> list[str]:
     wanted = list(case_ids) if cases == "all" else [cases] if isinstance(cases, str) else [str(case) for case in cases]
     wanted = list(dict.fromkeys(wanted))
@@ -185,12 +176,3 @@ def _chosen(cases: str | ListConfig, case_ids: Sequence[str]) -> list[str]:
     if unknown or not wanted:
         raise InputError('must be "all" or a list of cases of this split', argument="cases", value=unknown)
     return wanted
-
-
-def _limit(plots: object) -> int | None:
-    """Return how many cases get pictures; None means all."""
-    if plots == "all":
-        return None
-    if isinstance(plots, bool) or not isinstance(plots, int) or plots < 0:
-        raise InputError('must be a number of cases, zero or more, or "all"', argument="plots", value=plots)
-    return plots

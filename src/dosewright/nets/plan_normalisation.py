@@ -15,8 +15,8 @@ class PlanNormalisation(nn.Module):
 
     Clinical plans keep that mean within a few percent of the prescription, while a net that normalises its features
     knows the level of a dose less well than its shape. The ratio to the prescription is learnt: a constant and a little
-    from the features of the whole patient. The factor stays in [0.8, 1.25]; an image without a prescription (a window
-    that misses the target) is left as it is.
+    from the features of the whole patient. The factor stays in [0.8, 1.25]; an image without a prescription is left
+    as it is. The image has to hold the whole target: a window of it would be scaled by the part it sees.
 
     Args:
         channel: Of the image, with the prescription divided by the dose scale in targets, zero elsewhere.
@@ -41,8 +41,15 @@ class PlanNormalisation(nn.Module):
         image: Float[Tensor, "b c z y x"],
         dose: Float[Tensor, "b 1 z y x"],
         context: Float[Tensor, "b f k j i"],
+        spread: Float[Tensor, " b"] | None = None,
     ) -> Float[Tensor, "b 1 z y x"]:
         """Return the scaled dose, in float32.
+
+        Args:
+            image: With the prescription.
+            dose: Divided by the dose scale.
+            context: Features of the whole patient.
+            spread: Factor on how far the dose in that target strays from its mean; None leaves it as it is.
 
         Raises:
             InputError: If the image has no such channel.
@@ -60,4 +67,9 @@ class PlanNormalisation(nn.Module):
             own = self.own(context.float().mean(dim=(2, 3, 4))).reshape(-1, 1, 1, 1, 1)
             wanted = (self.ratio + 0.05 * own.tanh()) * highest
             factor = (wanted / mean.clamp(min=0.2)).clamp(_LEAST, _LARGEST)
-            return dose * torch.where(count > 0, factor, torch.ones_like(factor))
+            factor = torch.where(count > 0, factor, torch.ones_like(factor))
+            if spread is None:
+                return dose * factor
+            # mean + s (dose − mean) in the target: its mean stays, D2 − D98 becomes s times as large.
+            stray = (spread.float().reshape(-1, 1, 1, 1, 1) - 1.0) * target * (dose - mean)
+            return (dose + stray) * factor

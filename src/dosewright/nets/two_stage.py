@@ -47,6 +47,9 @@ class TwoStageNet(nn.Module):
         code_size: Length of the vector that carries preferences and plan to the norms.
         prescription_channel: Channel of the image that holds the prescription divided by the dose scale, to normalise
             the plan by (`PlanNormalisation`); None leaves the dose as it is.
+        spread_lever: Multiply how far the dose in the highest target strays from its mean by what the sliders ask for
+            (`PreferenceSpace.spread_factor`), so that the net learns only what is left of homogeneity.
+            Part of the normalisation: without `prescription_channel` there is no such target and no lever.
 
     Raises:
         InputError: If sliders are asked for without conditioning, the widths do not reach the decoder's stride, or a
@@ -71,6 +74,7 @@ class TwoStageNet(nn.Module):
         blocks: int = 2,
         code_size: int = 64,
         prescription_channel: int | None = None,
+        spread_lever: bool = False,
     ) -> None:
         super().__init__()
         if conditioning == "none" and preference is not None:
@@ -103,6 +107,7 @@ class TwoStageNet(nn.Module):
         )
         self.prescription_channel = prescription_channel
         self.normalise = None if prescription_channel is None else PlanNormalisation(prescription_channel, context)
+        self.spread_lever = spread_lever
 
     def forward(
         self,
@@ -145,8 +150,15 @@ class TwoStageNet(nn.Module):
         if self.refine is not None:
             dose = self.refine(image, dose, encoding, code)
         if self.normalise is not None:
-            dose = self.normalise(image, dose, encoding.context)
+            dose = self.normalise(image, dose, encoding.context, self._spread(preference))
         return dose, encoding.latent
+
+    def _spread(self, preference: Tensor | None) -> Float[Tensor, " b"] | None:
+        """Return the factor on the target's dose spread that each sample's sliders ask for; None for none."""
+        if preference is None or self.preference is None or not self.spread_lever:
+            return None
+        space = self.preference
+        return torch.tensor([space.spread_factor(row) for row in preference.tolist()], device=preference.device)
 
     def _code(self, batch: int, preference: Tensor | None, plan: Tensor | None) -> Tensor | None:
         """Return each sample's code vector, or None for a net that reads nothing."""

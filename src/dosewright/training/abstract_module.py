@@ -8,8 +8,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.functional import max_pool3d
 
 from dosewright.core import CheckpointError, InputError, keys, role_of
 from dosewright.core.structures import Role
@@ -49,8 +50,8 @@ class AbstractDoseModule(pl.LightningModule):
         """Return the loss of a batch."""
 
     def trained_parameters(self) -> Iterable[Any]:
-        """Return the parameters, or parameter groups, that the optimiser changes."""
-        return self.net.parameters()
+        """Return every parameter, or parameter group, that is not frozen; a discriminator's are among them."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def validation_step(self, batch: Batch, batch_index: int) -> Float[Tensor, "b 1 z y x"]:
         """Log the OpenKBP scores of a batch; return its dose in Gy, clamped and masked.
@@ -119,6 +120,10 @@ class AbstractDoseModule(pl.LightningModule):
         """Return a net's output in Gy, in float32."""
         return output.float() * self.dose_scale_gy
 
+    def scaled_dose(self, batch: Batch) -> Float[Tensor, "b 1 z y x"]:
+        """Return a batch's dose as a codec sees it: divided by the dose scale, zero outside the mask."""
+        return batch[keys.DOSE] * batch[keys.DOSE_MASK] / self.dose_scale_gy
+
     def _scores(self, batch: Batch, dose_gy: Tensor, i: int) -> tuple[float, list[float]]:
         """Return the dose score and all DVH differences of one case of a batch."""
         predicted, reference = (d[i, 0].float().cpu().numpy() for d in (dose_gy, batch[keys.DOSE]))
@@ -128,6 +133,11 @@ class AbstractDoseModule(pl.LightningModule):
         volume_mm3 = float(batch[keys.SPACING][i].prod())
         gaps = dvh_differences(predicted, reference, present, volume_mm3)
         return dose_score(predicted, reference, mask), list(gaps.values())
+
+
+def latent_cells(batch: Batch, stride: int) -> Bool[Tensor, "b 1 k j i"]:
+    """Return the positions of a latent, `stride` voxels apart, that meet a batch's dose mask."""
+    return max_pool3d(batch[keys.DOSE_MASK].float(), stride) > 0
 
 
 def _scored(name: str) -> bool:

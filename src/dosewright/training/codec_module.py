@@ -1,6 +1,6 @@
 """Stage I: a dose codec that learns which doses there are, before it sees a patient."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -8,12 +8,11 @@ import torch
 from hydra.utils import instantiate
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.functional import max_pool3d
 
 from dosewright.core import InputError, keys
 from dosewright.datasets.dataset import REPEATED
 from dosewright.nets.dose_codec import CodecOutput, DoseCodec
-from dosewright.training.abstract_module import AbstractDoseModule, Batch
+from dosewright.training.abstract_module import AbstractDoseModule, Batch, latent_cells
 from dosewright.training.adversary import Adversary
 from dosewright.training.code_statistic import CodeStatistic
 from dosewright.training.crop import random_crop
@@ -111,17 +110,11 @@ class CodecModule(AbstractDoseModule):
         sizes: tuple[int, ...] = codec.quantiser.codebook_sizes  # type: ignore[assignment]
         self.train_codes = nn.ModuleDict(_statistics(sizes) if sizes else {})
         self.validation_codes = nn.ModuleDict({"usage": CodeStatistic(sizes)} if sizes else {})
-        if channels_last:
-            self.net = self.net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     @property
     def quantises(self) -> bool:
         """Whether latents are quantised yet; a module outside of any training always does."""
         return self._trainer is None or self.global_step >= self.quantise_from
-
-    def trained_parameters(self) -> Iterable[Any]:
-        """Return the codec's parameters and the discriminator's; codes follow their own running means."""
-        return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def forward(self, dose_gy: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b 1 z y x"]:
         """Return a dose in Gy after its way through the codec (not clamped, not masked)."""
@@ -129,7 +122,7 @@ class CodecModule(AbstractDoseModule):
 
     def dose_gy(self, batch: Batch) -> Float[Tensor, "b 1 z y x"]:
         """Return the reconstruction of a batch's own dose in Gy, and count the codes it took."""
-        output: CodecOutput = self.net(self._scaled(batch), self.quantises)
+        output: CodecOutput = self.net(self.scaled_dose(batch), self.quantises)
         self._count("val", self.validation_codes, output, batch)
         return self.to_gy(output.dose)
 
@@ -137,7 +130,7 @@ class CodecModule(AbstractDoseModule):
         """Return the loss of a batch."""
         if self.crop_zyx is not None:
             batch = random_crop(batch, self.crop_zyx)
-        scaled = self._scaled(batch)
+        scaled = self.scaled_dose(batch)
         output: CodecOutput = self.net(scaled, self.quantises)
         dose_gy = self.to_gy(output.dose)
         mask = batch[keys.DOSE_MASK]
@@ -146,7 +139,7 @@ class CodecModule(AbstractDoseModule):
         total = reconstruction + self.outside_weight * outside + self.vq_weight * commitment
         parts = {"reconstruction": reconstruction, "outside": outside, "commitment": commitment}
         if self.uniformity is not None:
-            parts["uniformity"] = self.uniformity.of(output.latent, self._cells(batch))
+            parts["uniformity"] = self.uniformity.of(output.latent, latent_cells(batch, self.stride))
             total = total + self.uniformity.weight * parts["uniformity"]
         if self.adversary is not None:
             fooling, telling = self.adversary(scaled, output.dose.float(), mask, self.global_step)
@@ -157,19 +150,11 @@ class CodecModule(AbstractDoseModule):
         self._count("train", self.train_codes, output, batch)
         return total
 
-    def _scaled(self, batch: Batch) -> Float[Tensor, "b 1 z y x"]:
-        """Return the dose divided by the dose scale, zero outside the mask."""
-        return batch[keys.DOSE] * batch[keys.DOSE_MASK] / self.dose_scale_gy
-
-    def _cells(self, batch: Batch) -> Bool[Tensor, "b 1 k j i"]:
-        """Return the latent's positions that meet the dose mask."""
-        return max_pool3d(batch[keys.DOSE_MASK].float(), self.stride) > 0
-
     def _count(self, stage: str, statistics: nn.ModuleDict, output: CodecOutput, batch: Batch) -> None:
         """Count codes, but not those of a case that another process counts; log at every step on every process."""
         if not self.quantises:
             return
-        cells = self._cells(batch) & (not batch.get(REPEATED))
+        cells = latent_cells(batch, self.stride) & (not batch.get(REPEATED))
         for name, statistic in statistics.items():
             statistic.update(output.quantised.indices, cells)  # type: ignore[operator]
             self.log(f"{stage}/{name}", statistic, on_step=False, on_epoch=True)  # type: ignore[arg-type]

@@ -1,33 +1,22 @@
 """Stage II: an image encoder that learns to reach the latents of a frozen dose decoder, and to follow the sliders."""
 
-from collections.abc import Iterable
-from typing import Any, Protocol, final
+from typing import Any, final
 
 import torch
 from hydra.utils import instantiate
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import max_pool3d
 
 from dosewright.core import CheckpointError, InputError, keys
 from dosewright.core.preference import PreferenceSpace
 from dosewright.datasets.channels import ChannelSet
 from dosewright.nets.dose_codec import DoseCodec
-from dosewright.training.abstract_module import AbstractDoseModule, Batch
+from dosewright.nets.two_stage import TwoStageNet
+from dosewright.training.abstract_module import AbstractDoseModule, Batch, latent_cells
 from dosewright.training.adversary import Adversary
 from dosewright.training.preference_draws import PreferenceDraws
 
 EPOCH_STRIDE = 1_000_003  # more than batches in an epoch
-
-
-class _TwoStage(Protocol):
-    """What this module asks of its net (see `nets.two_stage.TwoStageNet`)."""
-
-    preference: PreferenceSpace | None
-    decoder: nn.Module
-    stride: int
-
-    def predict_with_latent(self, image: Tensor, preference: Tensor | None, plan: Tensor | None) -> tuple[Any, Any]: ...
 
 
 @final
@@ -35,8 +24,9 @@ class TwoStageModule(AbstractDoseModule):
     """Trains Stage II: L_II = |x − x̂| + ‖z − ẑ‖ + L_adv + L_obj (arXiv:2512.08996).
 
     Sliders are drawn per sample and put into the batch, where L_obj (`losses.ObjectiveLoss`, part of `loss`) finds
-    them. |x − x̂| and the latent match compare with the reference plan, whatever was asked for. The latent match is
-    relative to the mean |z| and so has no unit; all else is in Gy.
+    them. |x − x̂| and the latent match compare with the reference plan, whatever was asked for. In ‖z − ẑ‖, z is what
+    Stage I's encoder gives before it is quantised: a step is shorter so, and the decoder does a little better on such
+    latents. The latent match is relative to the mean |z| and so has no unit; all else is in Gy.
 
     Args:
         model: Hydra node of a two-stage net; receives `in_channels`.
@@ -120,10 +110,6 @@ class TwoStageModule(AbstractDoseModule):
         if self._codec and self.freeze_decoder:
             self.net.decoder.load_state_dict(self._codec[0].decoder.state_dict())  # type: ignore[union-attr]
 
-    def trained_parameters(self) -> Iterable[Any]:
-        """Return every parameter that is not frozen, the discriminator's among them."""
-        return [parameter for parameter in self.parameters() if parameter.requires_grad]
-
     def forward(
         self,
         image: Float[Tensor, "b c z y x"],
@@ -140,7 +126,7 @@ class TwoStageModule(AbstractDoseModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of a batch."""
         batch = self._with_preferences(batch, batch_index)
-        net: _TwoStage = self.net  # type: ignore[assignment]
+        net: TwoStageNet = self.net  # type: ignore[assignment]
         dose, latent = net.predict_with_latent(batch[keys.IMAGE], batch.get(keys.PREFERENCE), batch[keys.PLAN])
         dose_gy = self.to_gy(dose)
         total = self.loss(dose_gy, batch)
@@ -150,7 +136,7 @@ class TwoStageModule(AbstractDoseModule):
             total = total + self.latent_weight * parts["latent"]
         if self.adversary is not None:
             fooling, telling = self.adversary(
-                self._scaled(batch), dose.float(), batch[keys.DOSE_MASK], self.global_step
+                self.scaled_dose(batch), dose.float(), batch[keys.DOSE_MASK], self.global_step
             )
             parts |= {"adversarial": fooling, "discriminator": telling}
             total = total + fooling + telling
@@ -164,16 +150,12 @@ class TwoStageModule(AbstractDoseModule):
         drawn = self.draws.draw(len(batch[keys.CASE_ID]), step, self.global_rank)
         return {**batch, keys.PREFERENCE: drawn.to(batch[keys.IMAGE])}
 
-    def _scaled(self, batch: Batch) -> Float[Tensor, "b 1 z y x"]:
-        """Return the reference as Stage I saw it: divided by the dose scale, zero outside the mask."""
-        return batch[keys.DOSE] * batch[keys.DOSE_MASK] / self.dose_scale_gy
-
     def _latent_mismatch(self, latent: Tensor, batch: Batch) -> Float[Tensor, ""]:
-        """Mean |z − ẑ| over the latent positions inside the dose mask, relative to the mean |z|."""
+        """Mean |z − ẑ| over the latent positions inside the dose mask, relative to the mean |z|; z is unquantised."""
         codec = self._codec[0]
         with torch.no_grad():
-            wanted = codec.quantise(codec.encode(self._scaled(batch))).latent.float()
-        inside: Bool[Tensor, "b 1 k j i"] = max_pool3d(batch[keys.DOSE_MASK].float(), codec.stride) > 0
+            wanted = codec.encode(self.scaled_dose(batch)).float()
+        inside = latent_cells(batch, codec.stride)
         count = inside.sum().clamp(min=1) * latent.shape[1]
         gap = torch.where(inside, (latent.float() - wanted).abs(), 0.0).sum() / count
         size = torch.where(inside, wanted.abs(), 0.0).sum() / count
