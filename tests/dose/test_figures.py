@@ -119,6 +119,14 @@ def test_difference_is_predicted_minus_reference_in_the_scored_mask(case: Patien
     np.testing.assert_allclose(shown.compressed(), 3.0, atol=1e-4)
 
 
+def test_doses_are_called_what_the_caller_calls_them(case: PatientCase) -> None:
+    assert case.dose_gy is not None
+    figure = draw_slices(case, case.dose_gy, case.dose_gy, ISOCENTER, labels=("achieved", "predicted"))
+    for row in ("achieved", "predicted", "achieved − predicted"):
+        assert panel(figure, row, "sagittal").images
+    assert figure.axes[-1].get_xlabel() == "achieved − predicted [Gy]"
+
+
 def test_without_position_the_targets_centre_is_cut(case: PatientCase) -> None:
     assert case.dose_gy is not None
     # both targets: z 5..11 → 8, y 8..11 → 9.5 → 10 (to even), x 9..12 → 10.5 → 10 (to even)

@@ -10,6 +10,7 @@ from scipy import ndimage, sparse
 
 from dosewright.core import Beam, Grid, InputError, PatientCase
 from dosewright.fluence import photon
+from dosewright.fluence.dose_grid import dose_on_case_grid, mask_on_grid
 from dosewright.fluence.photon import VoxelPenalties, optimise_photon_dose, voxel_penalties
 from dosewright.fluence.photon_influence import MissingExtraError, PhotonInfluence, photon_influence
 from dosewright.io.phantom import PhantomAnatomyReader
@@ -148,9 +149,9 @@ def test_dose_is_interpolated_from_inside_the_body_only() -> None:
         z, y, x = np.meshgrid(on.axis_mm("z"), on.axis_mm("y"), on.axis_mm("x"), indexing="ij")
         return 100 + 0.1 * x - 0.2 * y + 0.3 * z
 
-    body = photon._on_grid(case.body, case.grid, grid)
+    body = mask_on_grid(case.body, case.grid, grid)
     assert body.mean() * 231**3 == pytest.approx(220**3, rel=0.05)
-    dose = photon._interpolated(np.where(body, linear(grid), 0), body, grid, case)
+    dose = dose_on_case_grid(np.where(body, linear(grid), 0), body, grid, case)
     expected = np.where(case.body, linear(case.grid), 0)
     assert dose[3:-3, 3:-3, 3:-3] == pytest.approx(expected[3:-3, 3:-3, 3:-3], abs=1e-3)
     assert dose == pytest.approx(expected, abs=7 * 0.6)  # at the skin: from the nearest voxels inside

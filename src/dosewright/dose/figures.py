@@ -103,6 +103,7 @@ def draw_slices(
     predicted_gy: FloatVolume,
     reference_gy: FloatVolume | None = None,
     position_xyz_mm: Triple | None = None,
+    labels: tuple[str, str] = ("predicted", "reference"),
 ) -> "Figure":
     """Return axial, coronal and sagittal slices: CT with isodose lines, and the difference where there is a reference.
 
@@ -114,15 +115,16 @@ def draw_slices(
         reference_gy: Dose in Gy, or None; the second row, and the third shows predicted − reference.
         position_xyz_mm: Where the three planes meet, LPS mm; None takes the isocentre, or where the case gives none the
             centroid of its targets.
+        labels: What the two doses are called.
 
     Raises:
         GridMismatchError: If a dose has another shape than the case.
         InputError: If the position is outside the grid.
     """
     index = _index(case, position_xyz_mm)
-    doses = {"predicted": predicted_gy}
+    doses = {labels[0]: predicted_gy}
     if reference_gy is not None:
-        doses["reference"] = reference_gy
+        doses[labels[1]] = reference_gy
     for label, dose_gy in doses.items():
         _check_shape(case, label, dose_gy)
     rows = len(doses) + (reference_gy is not None)
@@ -132,7 +134,7 @@ def draw_slices(
             _draw_isodoses(axes, case, dose_gy, view, index)
             _label(axes, case, view, index, label)
     if reference_gy is not None:
-        _draw_differences(figure, grid[-1], case, predicted_gy - reference_gy, index)
+        _draw_differences(figure, grid[-1], case, predicted_gy - reference_gy, index, " − ".join(labels))
     figure.legend(handles=_slice_keys(case), loc="upper right", frameon=False, fontsize=9, title=case.case_id)
     return figure
 
@@ -177,7 +179,7 @@ def _draw_isodoses(axes: "Axes", case: PatientCase, dose_gy: FloatVolume, view: 
 
 
 def _draw_differences(
-    figure: "Figure", row: Sequence["Axes"], case: PatientCase, difference_gy: FloatVolume, index: Triple
+    figure: "Figure", row: Sequence["Axes"], case: PatientCase, difference_gy: FloatVolume, index: Triple, name: str
 ) -> None:
     scored = np.ma.masked_where(~case.scored_mask, difference_gy)
     image = None
@@ -185,10 +187,10 @@ def _draw_differences(
         axes.set_facecolor("#F2F2F2")
         image = _show(axes, case, scored, view, index, cmap="RdBu_r", vmin=-DIFFERENCE_GY, vmax=DIFFERENCE_GY)
         _outline(axes, case, view, index)
-        _label(axes, case, view, index, "predicted − reference")
+        _label(axes, case, view, index, name)
     width, height = figure.get_size_inches()
     bar = figure.add_axes((4.0 / width, 0.5 / height, 3.8 / width, 0.15 / height))
-    figure.colorbar(image, cax=bar, label="predicted − reference [Gy]", extend="both", orientation="horizontal")  # type: ignore[arg-type]
+    figure.colorbar(image, cax=bar, label=f"{name} [Gy]", extend="both", orientation="horizontal")  # type: ignore[arg-type]
 
 
 def _show(axes: "Axes", case: PatientCase, volume: AnyVolume, view: View, index: Triple, **style: object) -> "Artist":

@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float
 from scipy import ndimage, optimize, sparse
 
 from dosewright.core import Grid, InputError, PatientCase
-from dosewright.core.types import FloatVolume, Mask
+from dosewright.core.types import FloatVolume
+from dosewright.fluence.dose_grid import dose_on_case_grid, mask_on_grid
 from dosewright.fluence.photon_influence import PhotonInfluence, photon_influence
 
 PLAN_VERSION = 1  # raise when the same case gives another dose; caches are keyed by it
@@ -106,14 +107,14 @@ def optimise_photon_dose(
     influence = photon_influence(
         case, beamlet_mm=beamlet_mm, dose_spacing_mm=dose_spacing_mm, lateral_cutoff_mm=lateral_cutoff_mm
     )
-    body = _on_grid(case.body, case.grid, influence.grid)
+    body = mask_on_grid(case.body, case.grid, influence.grid)
     rows = np.flatnonzero(body)
     _check_targets(case, influence, body)
     dose = np.zeros(influence.grid.shape_zyx)
     dose.flat[rows] = _optimise(
         influence.matrix[rows], voxel_penalties(case, influence.grid, rows, rng), int(iterations)
     )
-    return _scaled(case, _interpolated(dose, body, influence.grid, case))
+    return _scaled(case, dose_on_case_grid(dose, body, influence.grid, case))
 
 
 def voxel_penalties(
@@ -128,7 +129,7 @@ def voxel_penalties(
     lower, under, over, square = (np.zeros(size) for _ in range(4))
     upper = np.zeros(size)
     for name in reversed(case.targets):
-        mask = _on_grid(case.structures[name], case.grid, grid, share=TARGET_SHARE)
+        mask = mask_on_grid(case.structures[name], case.grid, grid, share=TARGET_SHARE)
         dose = case.prescription_gy[name]
         distance = ndimage.distance_transform_edt(~mask, sampling=grid.spacing_zyx_mm).ravel()
         allowed = dose * (0.33 + 0.65 * np.exp(-np.maximum(distance - 2, 0) / 25))
@@ -141,7 +142,7 @@ def voxel_penalties(
     over[outside] = BODY_WEIGHT / max(outside.sum(), 1)
     for name in case.oars:
         goal = _varied(OAR_GOALS.get(name, OTHER_GOAL), rng)
-        organ = _on_grid(case.structures[name], case.grid, grid).ravel() & (lower == 0)
+        organ = mask_on_grid(case.structures[name], case.grid, grid).ravel() & (lower == 0)
         if organ.any():
             upper[organ] = np.minimum(upper[organ], goal.ceiling_gy)
             over[organ] += goal.ceiling_weight / organ.sum()
@@ -191,34 +192,10 @@ def _torch_csr(matrix: sparse.csr_array) -> torch.Tensor:
         return torch.sparse_csr_tensor(starts, columns, values, size=matrix.shape, check_invariants=False)
 
 
-def _on_grid(mask: Mask, source: Grid, grid: Grid, *, share: float = 0.5) -> Bool[np.ndarray, "k j i"]:
-    """Return a mask at another grid's voxel centres: where the interpolated mask exceeds `share`."""
-    if source.is_close(grid):
-        return np.asarray(mask)
-    return ndimage.map_coordinates(mask.astype(np.float32), _indices(source, grid), order=1, mode="constant") > share
-
-
-def _interpolated(
-    dose_gy: Float[np.ndarray, "k j i"], body: Bool[np.ndarray, "k j i"], grid: Grid, case: PatientCase
-) -> FloatVolume:
-    """Return the dose on the case's grid, interpolated from voxels inside the body only, zero outside."""
-    if not grid.is_close(case.grid):
-        at = _indices(grid, case.grid)
-        share = ndimage.map_coordinates(body.astype(np.float64), at, order=1, mode="nearest")
-        dose_gy = ndimage.map_coordinates(dose_gy, at, order=1, mode="nearest") / np.maximum(share, 0.05)
-    return np.where(case.body, np.maximum(dose_gy, 0), 0).astype(np.float32)
-
-
-def _indices(source: Grid, grid: Grid) -> Float[np.ndarray, "3 z y x"]:
-    """Return fractional indices on `source` of the voxel centres of `grid`."""
-    axes = [(grid.axis_mm(a) - source.origin_xyz_mm[i]) / source.spacing_xyz_mm[i] for i, a in enumerate("xyz")]
-    return np.stack(np.meshgrid(*axes[::-1], indexing="ij"))
-
-
 def _check_targets(case: PatientCase, influence: PhotonInfluence, body: Bool[np.ndarray, "k j i"]) -> None:
     open_field = influence.matrix @ np.ones(influence.matrix.shape[1])
     for name in case.targets:
-        mask = _on_grid(case.structures[name], case.grid, influence.grid, share=TARGET_SHARE) & body
+        mask = mask_on_grid(case.structures[name], case.grid, influence.grid, share=TARGET_SHARE) & body
         if not mask.any():
             spacing = influence.grid.spacing_xyz_mm
             raise InputError("must not fall between the voxels of the dose grid", argument=name, value=spacing)

@@ -1,24 +1,16 @@
 """Dose influence of photon beamlets, by pyRadPlan's SVD pencil beam (Bortfeld, Schlegel & Rhein 1993) at 6 MV."""
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from dosewright.core import DosewrightError, Grid, InputError, PatientCase
+from dosewright.core import Grid, InputError, PatientCase
 from dosewright.core.types import Triple
+from dosewright.fluence.pyradplan import MissingExtraError as MissingExtraError
+from dosewright.fluence.pyradplan import ct_and_structures, import_pyradplan, quiet
 
 DOSE_SPACING_MIN_MM = 5.0
-
-
-class MissingExtraError(DosewrightError, ImportError):
-    """A part of the package needs an optional dependency that is not installed."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +50,9 @@ def photon_influence(
         x, y, z = (max(d, DOSE_SPACING_MIN_MM) for d in case.grid.spacing_xyz_mm)
     else:
         x = y = z = dose_spacing_mm
-    rad = _import_pyradplan()
-    with _quiet(rad):
+    rad = import_pyradplan()
+    with quiet(rad):
         return _pyradplan_influence(case, beamlet_mm, (x, y, z), lateral_cutoff_mm)
-
-
-def _import_pyradplan() -> ModuleType:
-    try:
-        import pyRadPlan
-    except ImportError as error:
-        raise MissingExtraError(
-            f"dose calculation needs pyRadPlan ({error}); install it with: pip install 'dosewright[plans]'"
-        ) from error
-    return pyRadPlan
 
 
 def _pyradplan_influence(
@@ -80,7 +62,7 @@ def _pyradplan_influence(
     from pyRadPlan.plan import PhotonPlan
     from pyRadPlan.stf import get_generator, validate_stf
 
-    ct, structures = _ct_and_structures(case)
+    ct, structures = ct_and_structures(case)
     dose_grid = ct.grid.resample(dict(zip("xyz", spacing_xyz_mm)))
     plan = PhotonPlan(machine="Generic")
     plan.prop_stf = {
@@ -99,38 +81,3 @@ def _pyradplan_influence(
     dx, dy, dz = (float(dose_grid.resolution[axis]) for axis in "xyz")
     x, y, z = (float(v) for v in dose_grid.origin)
     return PhotonInfluence(sparse.csc_array(dij.physical_dose.flat[0]), Grid((nz, ny, nx), (dx, dy, dz), (x, y, z)))
-
-
-def _ct_and_structures(case: PatientCase) -> tuple[Any, Any]:
-    """Return pyRadPlan's CT and structure set: the body, which bounds the patient, and the union of the targets."""
-    import SimpleITK as sitk
-    from pyRadPlan.cst import StructureSet, create_voi
-    from pyRadPlan.ct import create_ct
-
-    image = sitk.GetImageFromArray(case.ct_hu.astype(np.float32))
-    image.SetSpacing(case.grid.spacing_xyz_mm)
-    image.SetOrigin(case.grid.origin_xyz_mm)
-    ct = create_ct(cube_hu=image)
-    target = np.logical_or.reduce([case.structures[name] for name in case.targets])
-    parts = (("External", "EXTERNAL", case.body), ("Targets", "TARGET", target))
-    vois = [create_voi(name=n, voi_type=t, mask=m.astype(np.uint8), ct_image=ct) for n, t, m in parts]
-    return ct, StructureSet(vois=vois, ct_image=ct)
-
-
-@contextmanager
-def _quiet(rad: ModuleType) -> Iterator[None]:
-    """Keep pyRadPlan's log and its ray tracer's expected divisions by zero out of our output, and it on the CPU.
-
-    On one device the same case gives the same matrix everywhere.
-    """
-    logger = logging.getLogger("pyRadPlan")
-    level, prefer_gpu = logger.level, rad.settings.xp.prefer_gpu
-    logger.setLevel(logging.ERROR)
-    rad.settings.xp.prefer_gpu = False
-    try:
-        with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-        rad.settings.xp.prefer_gpu = prefer_gpu

@@ -19,6 +19,9 @@ PARTS = (
     *("trainer.precision", "trainer.gradient_clip_val", "trainer.accumulate_grad_batches"),
 )
 
+#: Keys inside them that say where files lie, which may change too.
+FOLDERS = ("cache_dir", "prepared_dir", "root", "folder")
+
 CASES = "training cases"
 
 Recipe = dict[str, Any]
@@ -71,5 +74,5 @@ def _flatten(key: str, value: Any, into: Recipe) -> None:
     elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
         for number, inner in enumerate(value):
             _flatten(f"{key}.{number}", inner, into)
-    else:
+    elif key.rpartition(".")[2] not in FOLDERS:
         into[key] = value
