@@ -124,6 +124,19 @@ def test_contradictory_constraints_end_infeasible_with_the_best_plan(
     assert any("hard constraints that no fluence meets" in line for line in plan.remarks)
 
 
+def test_apertures_keep_hard_limits_or_the_plan_says_so(case: PatientCase, influence: DoseInfluence) -> None:
+    hot = (Objective("PTV_High", "squared_deviation", 60.0), Objective("External", "max_dose", 50.0, constraint=True))
+    delivery = Delivery(StepAndShoot(levels=4), mu_per_fluence=350.0)
+    kept = plan_case(case, deliverable(case, influence), influence, Wishes(hot), delivery=delivery)
+    assert kept.delivered is not None
+    dose_gy = influence.forward(torch.from_numpy(kept.delivered.fluence).float())
+    assert float(dose_gy.max()) == pytest.approx(50.0, abs=0.15)  # as near to 60 Gy as the limit lets it
+    assert kept.delivered.violations == ()
+    colder = Objective("PTV_High", "min_dose", 55.0, constraint=True)
+    broken = plan_case(case, deliverable(case, influence), influence, Wishes((*hot, colder)), delivery=delivery)
+    assert any(line.startswith("not met once sequenced: ") for line in broken.remarks)
+
+
 def test_objectives_for_absent_structures_are_refused_or_left_out_and_told(
     case: PatientCase, influence: DoseInfluence
 ) -> None:

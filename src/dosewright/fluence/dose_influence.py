@@ -155,7 +155,7 @@ class DoseInfluence:
     def sample(
         self, volume: Volume, grid: Grid, inside: Bool[np.ndarray, "zi yi xi"] | None = None
     ) -> Float[Tensor, " n"]:
-        """Return a volume of another grid, a dose say, at the rows' voxels.
+        """Return a dose of another grid, or a volume as smooth, at the rows' voxels, by cubic splines.
 
         Args:
             volume: On `grid`.
@@ -165,7 +165,7 @@ class DoseInfluence:
         Raises:
             GridMismatchError: If an array has another shape than `grid`.
         """
-        values = volume_on_grid(volume, grid, self.grid, inside=inside).ravel()[self.voxels]
+        values = volume_on_grid(volume, grid, self.grid, inside=inside, cubic=True).ravel()[self.voxels]
         return torch.from_numpy(values).to(self.device, self.dtype)
 
     def volume(self, dose_gy: Float[Tensor, " n"]) -> Float[np.ndarray, "k j i"]:
@@ -175,10 +175,10 @@ class DoseInfluence:
         return volume
 
     def on_case_grid(self, dose_gy: Float[Tensor, " n"], case: PatientCase) -> FloatVolume:
-        """Return a dose of the rows on the case's grid: interpolated from the rows only, zero outside the body."""
+        """Return a dose of the rows on the case's grid: cubic splines through the rows only, zero outside the body."""
         inside = np.zeros(self.grid.shape_zyx, bool)
         inside.flat[self.voxels] = True
-        return dose_on_case_grid(self.volume(dose_gy), inside, self.grid, case)
+        return dose_on_case_grid(self.volume(dose_gy), inside, self.grid, case, cubic=True)
 
     def _with(
         self, matrix: sparse.sparray, beams: Sequence[Beam], beamlets: Beamlets, voxels: Int[np.ndarray, " n"]

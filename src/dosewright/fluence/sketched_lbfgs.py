@@ -44,7 +44,7 @@ class SketchedLbfgs(AbstractSolver[SketchedState]):
     """
 
     sketch: LinearOperator | None = None
-    inner_steps: int = 15
+    inner_steps: int = 12
     memory: int = 10
     stop: StopRule = field(default_factory=StopRule)
 

@@ -12,6 +12,7 @@ from dosewright.fluence.compute_influence import INFLUENCE_VERSION
 from dosewright.fluence.influence_settings import InfluenceSettings
 
 KEY = "mu_per_fluence"
+CALIBRATION_VERSION = 2  # raise when the measurement changes
 
 
 def cached_mu_per_fluence(settings: InfluenceSettings, folder: str | Path) -> float:
@@ -40,5 +41,5 @@ def calibration_path(settings: InfluenceSettings, folder: str | Path) -> Path:
         engine = version("pyradplan")
     except PackageNotFoundError:
         engine = "none"
-    parts = json.dumps([INFLUENCE_VERSION, engine, settings.determinants], sort_keys=True)
+    parts = json.dumps([CALIBRATION_VERSION, INFLUENCE_VERSION, engine, settings.determinants], sort_keys=True)
     return Path(folder) / f"calibration-{hashlib.sha256(parts.encode()).hexdigest()[:20]}.json"

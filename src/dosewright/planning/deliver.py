@@ -1,6 +1,6 @@
 """A plan's fluence as apertures: sequenced, their weights optimised anew, and their dose on the case's grid."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +10,15 @@ from torch import Tensor
 from dosewright.core import InputError, PatientCase
 from dosewright.core.types import FloatVolume
 from dosewright.fluence.apertures import Aperture
+from dosewright.fluence.augmented_lagrangian import AugmentedLagrangian
 from dosewright.fluence.complexity import complexity, modulation_index, sum_of_positive_gradients, total_variation
 from dosewright.fluence.dose_influence import DoseInfluence
 from dosewright.fluence.fluence_map import fluence_maps
 from dosewright.fluence.projected_lbfgs import ProjectedLbfgs
 from dosewright.fluence.sequencer import AbstractSequencer
 from dosewright.fluence.sequencing import reweighted, sequence
-from dosewright.fluence.solver import StopRule
+from dosewright.fluence.solver import AbstractSolver, StopRule
+from dosewright.fluence.status import Violation
 from dosewright.objectives.penalty import DosePenalty
 
 REWEIGHT_STEPS = 100
@@ -61,6 +63,7 @@ class Delivered:
         dose_gy: Total dose on the case's grid; zero where dose is not scored.
         monitor_units: Of one fraction.
         complexity: Measure → value, see `fluence.complexity`.
+        violations: Hard constraints that the apertures' dose does not meet.
     """
 
     apertures: tuple[Aperture, ...]
@@ -68,6 +71,7 @@ class Delivered:
     dose_gy: FloatVolume
     monitor_units: float
     complexity: Mapping[str, float | int]
+    violations: tuple[Violation, ...] = ()
 
 
 def deliver(
@@ -94,8 +98,7 @@ def deliver(
     units = float(delivery.mu_per_fluence) / case.fractions
     plan = sequence(influence, fluence, delivery.sequencer, mu_per_fluence=units)
     if delivery.reweight and all((one.left_mm[0] == one.left_mm[1]).all() for one in plan.apertures):
-        solver = ProjectedLbfgs(stop=StopRule(max_steps=REWEIGHT_STEPS))
-        plan = reweighted(plan, influence, penalty, solver, least_mu=float(delivery.least_mu))
+        plan = reweighted(plan, influence, penalty, _solver(penalty), least_mu=float(delivery.least_mu))
     delivered = plan.fluence.double().cpu().numpy()
     measures = complexity(
         plan.apertures,
@@ -104,7 +107,20 @@ def deliver(
         dose_per_fraction_gy=max(case.prescription_gy.values()) / case.fractions,
     )
     dose_gy = scored_dose(influence, plan.dose_gy, case)
-    return Delivered(plan.apertures, delivered, dose_gy, plan.monitor_units, measures.to_dict())
+    broken = tuple(_broken(penalty, plan.dose_gy))
+    return Delivered(plan.apertures, delivered, dose_gy, plan.monitor_units, measures.to_dict(), broken)
+
+
+def _solver(penalty: DosePenalty) -> AbstractSolver:
+    stop = StopRule(max_steps=REWEIGHT_STEPS)
+    return AugmentedLagrangian(stop=stop) if penalty.constraints else ProjectedLbfgs(stop=stop)
+
+
+def _broken(penalty: DosePenalty, dose_gy: Float[Tensor, " n"]) -> Iterator[Violation]:
+    for constraint in penalty.constraints:
+        excess = float(constraint.excess(dose_gy[None]).amax())
+        if excess > AugmentedLagrangian.tolerance_gy:
+            yield Violation(0, constraint.name, excess)
 
 
 def fluence_complexity(influence: DoseInfluence, fluence: Float[np.ndarray, " b"]) -> dict[str, float]:

@@ -133,7 +133,7 @@ def plan_case(
         result=result,
         objectives=tuple(zip(penalty.objectives, penalty.values(result.dose)[0].tolist(), strict=True)),
         skipped=penalty.skipped,
-        remarks=tuple(_remarks(case, result, penalty, delivery)),
+        remarks=tuple(_remarks(case, result, penalty, delivery, delivered)),
         complexity=fluence_complexity(influence, fluence) if delivered is None else delivered.complexity,
         delivered=delivered,
         seconds=seconds,
@@ -187,11 +187,15 @@ def _compiled(case: PatientCase, wanted_gy: FloatVolume, influence: DoseInfluenc
     return penalty
 
 
-def _remarks(case: PatientCase, result: Result, penalty: DosePenalty, delivery: Delivery | None) -> Iterator[str]:
+def _remarks(
+    case: PatientCase, result: Result, penalty: DosePenalty, delivery: Delivery | None, delivered: Delivered | None
+) -> Iterator[str]:
     if result.status is not Status.CONVERGED:
         yield f"the optimiser did not converge ({result.status.value}); this is the best plan found"
     for broken in result.violations:
         yield f"not met: {broken.constraint}, by {broken.excess_gy:.2f} Gy"
+    for broken in () if delivered is None else delivered.violations:
+        yield f"not met once sequenced: {broken.constraint}, by {broken.excess_gy:.2f} Gy"
     for objective in penalty.skipped:
         yield f"left out, as the structure is absent or between the dose grid's voxels: {objective.describe()}"
     if delivery is not None and case.technique == "proton":
