@@ -1,6 +1,6 @@
 """Train a small net on phantoms, go on with and without the deliverability loss, and measure on phantoms it never saw.
 
-python experiments/deliverability_phantom/compare.py            # two CPU cores: some ten minutes
+python experiments/deliverability_phantom/compare.py
 
 Printed per variant, means over the test phantoms in Gy, over the dose mask's voxels of the dose grid:
 
