@@ -7,9 +7,11 @@ from dosewright.planning.mimic_planner import BODY, OTHER, MimicPlanner
 
 def test_every_scored_voxel_is_mimicked_once_or_by_each_structure_it_is_in(case: PatientCase) -> None:
     assert case.dose_gy is not None
-    goals = MimicPlanner(target_priority=3, oar_priority=2, other_priority=1).goals(case, case.dose_gy)
+    goals = MimicPlanner(target_priority=3, oar_priority=2, serial_priority=4, other_priority=1).goals(
+        case, case.dose_gy
+    )
     priorities = {objective.structure: objective.priority for objective in goals.objectives}
-    organs = dict.fromkeys(("Parotid_L", "Parotid_R", "SpinalCord"), 2.0)
+    organs = {"Parotid_L": 2.0, "Parotid_R": 2.0, "SpinalCord": 4.0}
     assert priorities == {"PTV_High": 3.0, "PTV_Low": 3.0, **organs, OTHER: 1.0}
     assert {objective.kind for objective in goals.objectives} == {"mimic"}
     named = np.logical_or.reduce(list(case.structures.values()))
@@ -27,7 +29,7 @@ def test_a_replay_mimics_the_body_up_and_down(case: PatientCase) -> None:
 
 def test_structures_without_priority_are_not_asked_for(case: PatientCase) -> None:
     assert case.dose_gy is not None
-    goals = MimicPlanner(oar_priority=0, other_priority=0).goals(case, case.dose_gy)
+    goals = MimicPlanner(oar_priority=0, serial_priority=0, other_priority=0).goals(case, case.dose_gy)
     assert [objective.structure for objective in goals.objectives] == ["PTV_High", "PTV_Low"]
 
 

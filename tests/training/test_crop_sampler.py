@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from deliverability_cases import CHANNELS, batch_of, coarse_grid, drawn, lopsided, made_up_influence
+from deliverability_cases import CHANNELS, batch_of, coarse_grid, drawn, lopsided
 from scipy import ndimage
 
 from cases import make_case
 from dosewright.core import InputError, keys
 from dosewright.datasets.augmentation import Draw
 from dosewright.datasets.sample import sample_box, to_item
+from dosewright.fluence.dose_grid import volume_on_grid
 from dosewright.training.crop import random_crop
 from dosewright.training.losses.crop_sampler import CropSampler
 
@@ -23,11 +24,11 @@ def _sampler(case=None) -> CropSampler:
 def test_it_is_scipys_interpolation_over_scored_voxels() -> None:
     case, rng = lopsided(), np.random.default_rng(1)
     volume = rng.uniform(0, 70, case.grid.shape_zyx)
-    sampler, influence = _sampler(case), made_up_influence(case)
+    sampler, grid = _sampler(case), coarse_grid(case)
     crop = torch.from_numpy(volume[sample_box(case, 0)])
-    expected = influence.sample(volume, case.grid, inside=case.scored_mask)[sampler.rows]
-    torch.testing.assert_close(sampler.sample(crop).float(), expected, rtol=1e-5, atol=1e-4)
-    at = case.grid.index_zyx(influence.grid.position_xyz_mm(np.argwhere(np.ones(influence.grid.shape_zyx)) * 1.0))
+    expected = torch.from_numpy(volume_on_grid(volume, case.grid, grid, inside=case.scored_mask).ravel())[sampler.rows]
+    torch.testing.assert_close(sampler.sample(crop).double(), expected, rtol=1e-5, atol=1e-4)
+    at = case.grid.index_zyx(grid.position_xyz_mm(np.argwhere(np.ones(grid.shape_zyx)) * 1.0))
     share = ndimage.map_coordinates(case.scored_mask.astype(float), at.T, order=1, mode="constant")
     assert np.array_equal(sampler.rows.numpy(), share >= 0.5 - 1e-9)
 

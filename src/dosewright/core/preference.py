@@ -43,7 +43,7 @@ class PreferenceSpace:
     groups: Literal["global", "per_group"] = "per_group"
     sparing_range: Sequence[float | int] = (0.8, 1.2)
     homogeneity_range: Sequence[float | int] = (0.75, 1.5)
-    trade_off: float | int = 0.5
+    trade_off: float | int = 1.0
 
     def __post_init__(self) -> None:
         if self.groups not in GROUPS:

@@ -11,6 +11,7 @@ from dosewright.objectives.objective import Objective
 from dosewright.planning.goals import AbstractPlanner, Goals
 
 BODY, OTHER = "zBody", "zOther"
+SERIAL = frozenset({"SpinalCord", "SpinalCanal", "Brainstem", "OpticChiasm"})
 
 
 @final
@@ -26,6 +27,8 @@ class MimicPlanner(AbstractPlanner):
         two_sided: Mimic the dose everywhere, up and down, every voxel alike, as one does to replay a delivered dose.
         target_priority: Of each target, up and down; of the whole body where `two_sided`.
         oar_priority: Of each organ at risk, above the wanted dose only.
+        serial_priority: Of the serial ones among them instead: what harms them is their hottest voxels, which weigh
+            little in a mean.
         other_priority: Of other tissue, above the wanted dose only.
 
     Raises:
@@ -35,10 +38,11 @@ class MimicPlanner(AbstractPlanner):
     two_sided: bool = False
     target_priority: float | int = 100.0
     oar_priority: float | int = 1.0
+    serial_priority: float | int = 20.0
     other_priority: float | int = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("target_priority", "oar_priority", "other_priority"):
+        for name in ("target_priority", "oar_priority", "serial_priority", "other_priority"):
             value = getattr(self, name)
             if not (np.isfinite(value) and value >= 0):
                 raise InputError("must be finite and at least 0", argument=f"planner.{name}", value=value)
@@ -50,7 +54,8 @@ class MimicPlanner(AbstractPlanner):
             return Goals(
                 (Objective(BODY, "mimic", priority=self.target_priority),), {BODY: case.scored_mask & case.body}, roles
             )
-        priorities = dict.fromkeys(case.targets, self.target_priority) | dict.fromkeys(case.oars, self.oar_priority)
+        priorities = dict.fromkeys(case.targets, self.target_priority)
+        priorities |= {name: self.serial_priority if name in SERIAL else self.oar_priority for name in case.oars}
         helpers = {OTHER: self._other(case)}
         priorities |= dict.fromkeys(helpers, self.other_priority)
         objectives = [Objective(name, "mimic", priority=value) for name, value in priorities.items() if value > 0]
