@@ -22,7 +22,7 @@ from plan_problems import make_influence
 from tiny import config
 
 CASES = ("case_1", "case_2")
-SETTINGS = ("dose=reference", "planner=replay", "delivery.mu_per_fluence=300", "optimiser.max_steps=5")
+SETTINGS = ("dose=reference", "planner=replay", "delivery.mu_per_fluence=300", "optimiser.max_steps=1")
 
 
 def plan_config(cases: Path, out: Path, *overrides: str) -> DictConfig:

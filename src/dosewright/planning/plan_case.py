@@ -14,7 +14,7 @@ from dosewright.core.types import FloatVolume, Mask
 from dosewright.fluence.augmented_lagrangian import AugmentedLagrangian
 from dosewright.fluence.dose_influence import DoseInfluence
 from dosewright.fluence.problem import FluenceProblem
-from dosewright.fluence.projected_lbfgs import ProjectedLbfgs
+from dosewright.fluence.sketched_lbfgs import SketchedLbfgs
 from dosewright.fluence.solver import StopRule, solve
 from dosewright.fluence.status import Result, Status
 from dosewright.objectives.compile import compile_objectives
@@ -118,7 +118,7 @@ def plan_case(
     problem = FluenceProblem(influence, penalty, smoothness=float(optimiser.smoothness))
     seconds = {"setting up the problem": time.perf_counter() - clock}
     stop = optimiser.stop
-    result = solve(problem, AugmentedLagrangian(stop=stop) if penalty.constraints else ProjectedLbfgs(stop=stop))
+    result = solve(problem, AugmentedLagrangian(stop=stop) if penalty.constraints else SketchedLbfgs(stop=stop))
     seconds["optimisation"] = result.seconds
     delivered = None
     if delivery is not None and case.technique != "proton":
