@@ -8,10 +8,8 @@ solved and their mean time counts. The optimum of those is found by a long solve
 """
 
 import argparse
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,18 +17,16 @@ import torch
 from dosewright.core import PatientCase
 from dosewright.fluence.dense_influence import DenseInfluence
 from dosewright.fluence.dose_influence import DoseInfluence
-from dosewright.fluence.influence_cache import cached_influence
-from dosewright.fluence.influence_settings import InfluenceSettings
 from dosewright.fluence.problem import FluenceProblem
 from dosewright.fluence.projected_lbfgs import ProjectedLbfgs
 from dosewright.fluence.sketch import sketch_of
 from dosewright.fluence.sketched_lbfgs import SketchedLbfgs
 from dosewright.fluence.solver import AbstractSolver, StopRule, solve
 from dosewright.fluence.status import Result
-from dosewright.io.openkbp import OpenKBPReader
 from dosewright.objectives.compile import compile_objectives
 from fluence_solvers import objectives
-from harness.patients import openkbp_root, parser, source_of
+from harness.influences import case_and_influence, influence_parser
+from harness.patients import source_of
 from harness.timing import machine, print_table
 
 
@@ -92,22 +88,14 @@ def _row(name: str, results: list[Result], seconds: float, best: list[float]) ->
 
 
 def main() -> None:
-    arguments = parser(__doc__ or "", repeats=1)
-    arguments.add_argument("--case", default=None, help="patient of the validation split; default: the first")
-    arguments.add_argument("--cache", type=Path, help="folder that keeps the matrix; default: a temporary one")
-    arguments.add_argument("--beamlet-mm", type=float, default=5.0)
-    arguments.add_argument("--dose-spacing-mm", type=float, default=5.0)
+    arguments = influence_parser(__doc__ or "", repeats=1)
     arguments.add_argument("--plans", type=int, default=32)
     arguments.add_argument("--alone", type=int, default=4, help="plans that are also solved one by one")
     arguments.add_argument("--tolerance", type=float, default=1e-3, help="share a value falls in ten steps at the end")
     arguments.add_argument("--seconds", type=float, default=30.0, help="wall time of the long solve of a plan")
     arguments.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     options = arguments.parse_args()
-    settings = InfluenceSettings(options.beamlet_mm, options.dose_spacing_mm)
-    with openkbp_root(options.root) as root, tempfile.TemporaryDirectory() as folder:
-        reader = OpenKBPReader(root, "validation", require_dose=False)
-        case = reader.read(options.case or reader.case_ids[0])
-        influence = cached_influence(case, settings, options.cache or folder)
+    case, influence = case_and_influence(options)
     print(machine("scipy"))
     print(f"{source_of(options.root)}, {case.case_id}: {influence.shape[0]} voxels × {influence.shape[1]} beamlets")
     compare(problem_of(case, influence, options.plans), options)

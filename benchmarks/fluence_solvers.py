@@ -13,10 +13,8 @@ planned. (IPOPT beside torch needs KMP_DUPLICATE_LIB_OK=TRUE in the environment.
 import argparse
 import contextlib
 import gc
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,18 +23,16 @@ import torch
 from dosewright.core import PatientCase
 from dosewright.fluence.accelerated_gradient import AcceleratedGradient
 from dosewright.fluence.dose_influence import DoseInfluence
-from dosewright.fluence.influence_cache import cached_influence
-from dosewright.fluence.influence_settings import InfluenceSettings
 from dosewright.fluence.problem import FluenceProblem
 from dosewright.fluence.projected_lbfgs import ProjectedLbfgs
 from dosewright.fluence.sketch import sketch_of
 from dosewright.fluence.sketched_lbfgs import SketchedLbfgs
 from dosewright.fluence.solver import AbstractSolver, SolverState, StopRule, solve
 from dosewright.fluence.start import default_start
-from dosewright.io.openkbp import OpenKBPReader
 from dosewright.objectives.compile import compile_objectives
 from dosewright.objectives.objective import Objective
-from harness.patients import openkbp_root, parser, source_of
+from harness.influences import case_and_influence, influence_parser
+from harness.patients import source_of
 from harness.timing import machine, print_table
 
 SHARES = (0.1, 0.01, 0.003, 0.001)
@@ -184,19 +180,11 @@ def compare(case: PatientCase, influence: DoseInfluence, options: argparse.Names
 
 
 def main() -> None:
-    arguments = parser(__doc__ or "", repeats=1)
-    arguments.add_argument("--case", default=None, help="patient of the validation split; default: the first")
-    arguments.add_argument("--cache", type=Path, help="folder that keeps the matrix; default: a temporary one")
-    arguments.add_argument("--beamlet-mm", type=float, default=5.0)
-    arguments.add_argument("--dose-spacing-mm", type=float, default=5.0)
+    arguments = influence_parser(__doc__ or "", repeats=1)
     arguments.add_argument("--seconds", type=float, default=60.0, help="most time of each solver")
     arguments.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     options = arguments.parse_args()
-    settings = InfluenceSettings(options.beamlet_mm, options.dose_spacing_mm)
-    with openkbp_root(options.root) as root, tempfile.TemporaryDirectory() as folder:
-        reader = OpenKBPReader(root, "validation", require_dose=False)
-        case = reader.read(options.case or reader.case_ids[0])
-        influence = cached_influence(case, settings, options.cache or folder)
+    case, influence = case_and_influence(options)
     print(machine("scipy", "pyRadPlan"))
     print(source_of(options.root))
     compare(case, influence, options)

@@ -7,19 +7,15 @@ product with the same matrix. The bandwidth of a product is what it must read, t
 a copy counts what it reads and writes. DIR holds OpenKBP's `provided-data`; without it a phantom is planned.
 """
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from dosewright.fluence.dense_influence import DenseInfluence
 from dosewright.fluence.dose_influence import DoseInfluence
-from dosewright.fluence.influence_cache import cached_influence
-from dosewright.fluence.influence_settings import InfluenceSettings
-from dosewright.io.openkbp import OpenKBPReader
-from harness.patients import openkbp_root, parser, source_of
+from harness.influences import case_and_influence, influence_parser
+from harness.patients import source_of
 from harness.timing import machine, medians_ms, print_table
 
 BYTES_PER_ENTRY = 8
@@ -27,18 +23,10 @@ SPARSE, DENSE = "DoseInfluence", "DenseInfluence (bf16)"
 
 
 def main() -> None:
-    arguments = parser(__doc__ or "", repeats=15)
-    arguments.add_argument("--case", default=None, help="patient of the validation split; default: the first")
-    arguments.add_argument("--cache", type=Path, help="folder that keeps the matrix; default: a temporary one")
-    arguments.add_argument("--beamlet-mm", type=float, default=5.0)
-    arguments.add_argument("--dose-spacing-mm", type=float, default=5.0)
+    arguments = influence_parser(__doc__ or "", repeats=15)
     arguments.add_argument("--plans", type=int, nargs="*", default=[2, 8, 32, 64], help="numbers of plans at once")
     options = arguments.parse_args()
-    settings = InfluenceSettings(options.beamlet_mm, options.dose_spacing_mm)
-    with openkbp_root(options.root) as root, tempfile.TemporaryDirectory() as folder:
-        reader = OpenKBPReader(root, "validation", require_dose=False)
-        case = reader.read(options.case or reader.case_ids[0])
-        influence = cached_influence(case, settings, options.cache or folder)
+    case, influence = case_and_influence(options)
     n, b = influence.shape
     print(machine("scipy"))
     print(

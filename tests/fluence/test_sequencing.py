@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from scipy import optimize
 from torch import Tensor
 
-from dosewright.core import InputError
+from dosewright.core import InputError, PatientCase
 from dosewright.fluence.apertures import aperture_matrix
 from dosewright.fluence.beamlets import Beamlets
 from dosewright.fluence.calibration import MU_PER_FLUENCE, _water, measure_mu_per_fluence, mu_per_fluence
@@ -140,3 +140,17 @@ def test_monitor_units_are_those_of_the_calibration_field() -> None:
     assert mu_per_fluence(35) == pytest.approx(82 / 35)
     with pytest.raises(InputError, match="fractions, total must be positive"):
         mu_per_fluence(0)
+
+
+def test_the_calibration_is_measured_on_a_grid_that_fits_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def compute(case: PatientCase, settings: InfluenceSettings) -> None:
+        asked.append((settings.dose_spacing_mm, case.grid.spacing_xyz_mm))
+        raise InterruptedError
+
+    monkeypatch.setattr("dosewright.fluence.calibration.compute_influence", compute)
+    for spacing_mm in (1.0, 4.0):
+        with pytest.raises(InterruptedError):
+            measure_mu_per_fluence(InfluenceSettings(5.0, spacing_mm))
+    assert asked == [(2.5, (2.5, 2.5, 2.5)), (4.0, (4.0, 4.0, 4.0))]

@@ -95,7 +95,11 @@ def test_a_sweep_started_again_does_what_is_left(
 
     sweep(prepared_root, out, fail, "seed=0,1", "optimizer.lr=0.01")  # another value is another run
     assert len(list(out.glob(f"*/{FINISHED}"))) == 4
-    assert all((folder / FINISHED).exists() for folder in folders.values())
+    others = {path.parent for path in out.glob(f"*/{FINISHED}")} - set(folders.values())
+    assert len(others) == 2
+    assert all("optimizer.lr=0.01" in OmegaConf.load(folder / ".hydra/overrides.yaml") for folder in others)
+    marks = {name: folder / "checkpoints" / "last.ckpt" for name, folder in folders.items()}
+    assert {name: mark.stat().st_mtime_ns for name, mark in marks.items()} == second
 
 
 def test_the_folder_the_sweep_writes_to_is_not_in_the_names_of_its_runs(prepared_root: Path, tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_the_reader_is_made_when_the_first_case_comes(monkeypatch, tmp_path) -> 
     gap = loss.losses["deliverability"]
     assert isinstance(gap, DeliverabilityLoss)
     assert gap.cases.split == "train"
-    assert Path(gap.cases.cache_dir) == tmp_path / "influences"
+    assert Path(gap.cases.cache_dir) == tmp_path / "influence"
     assert gap.cases.settings.beamlet_mm == 10.0
     case = lopsided("here")
     write_case(tmp_path / "train" / "here.case", case)

@@ -5,6 +5,7 @@ had enough steps, the multipliers become (λ + ρ g)₊ and ρ grows where the c
 without constraints, and sets the scale of ρ.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, final, runtime_checkable
 
@@ -161,14 +162,7 @@ class AugmentedLagrangian(AbstractSolver[LagrangianState]):
 
     def violations(self, problem: FluenceProblem, state: LagrangianState) -> tuple[Violation, ...]:
         """Return the constraints that the best plans miss by more than the tolerance."""
-        constraints = problem.penalty.constraints  # type: ignore[attr-defined]
-        worst = [(constraint.name, constraint.excess(state.point.dose).amax(1).tolist()) for constraint in constraints]
-        return tuple(
-            Violation(plan, name, excess)
-            for name, of_plan in worst
-            for plan, excess in enumerate(of_plan)
-            if excess > self.tolerance_gy
-        )
+        return broken(problem.penalty.constraints, state.point.dose, self.tolerance_gy)  # type: ignore[attr-defined]
 
     @property
     def _lbfgs(self) -> ProjectedLbfgs:
@@ -206,6 +200,19 @@ class AugmentedLagrangian(AbstractSolver[LagrangianState]):
                 "optimal": optimal,
             }
         )
+
+
+def broken(
+    constraints: Sequence[DoseConstraint], dose: Float[Tensor, "k n"], tolerance_gy: float
+) -> tuple[Violation, ...]:
+    """Return the constraints that plans' doses miss by more than a tolerance."""
+    worst = [(constraint.name, constraint.excess(dose).amax(1).tolist()) for constraint in constraints]
+    return tuple(
+        Violation(plan, name, excess)
+        for name, of_plan in worst
+        for plan, excess in enumerate(of_plan)
+        if excess > tolerance_gy
+    )
 
 
 def _augmented(

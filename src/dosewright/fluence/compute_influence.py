@@ -10,7 +10,6 @@ import torch
 from scipy import sparse
 
 from dosewright.core import Beam, InputError, PatientCase
-from dosewright.fluence.dose_grid import mask_on_grid
 from dosewright.fluence.dose_influence import DoseInfluence
 from dosewright.fluence.influence_settings import InfluenceSettings
 from dosewright.fluence.influence_size import check_memory
@@ -104,12 +103,10 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
 
 
 def _check_reach(case: PatientCase, influence: DoseInfluence) -> None:
-    """Raise where a target has no voxels, or gets no dose, and where a beam gives the targets none."""
+    """Raise where a target has no voxels, and where a beam gives the targets no dose."""
     target = torch.zeros(influence.shape[0], dtype=torch.bool)
     for name in case.targets:
-        mask = torch.from_numpy(
-            mask_on_grid(case.structures[name], case.grid, influence.grid, share=TARGET_SHARE).ravel()[influence.voxels]
-        )
+        mask = influence.mask(case.structures[name], case.grid, TARGET_SHARE)
         if not mask.any():
             raise InputError(
                 "must not fall between the voxels of the dose grid: take a finer one",

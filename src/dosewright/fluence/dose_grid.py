@@ -34,7 +34,8 @@ def volume_on_grid(
         grid: Where it is wanted.
         inside: Voxels of `source` that count; the others take no part in the interpolation. None counts all.
         cubic: Keeps what trilinear interpolation flattens: a clinical dose that goes from 4 mm voxels to 5 mm and back
-            loses 0.3 Gy on average instead of 0.8. Voxels that do not count take the value of the nearest that does.
+            loses 0.3 to 0.5 Gy on average instead of 0.6 to 0.8. Voxels that do not count take the value of the
+            nearest that does.
 
     Raises:
         GridMismatchError: If an array has another shape than its grid.

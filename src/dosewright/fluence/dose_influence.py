@@ -58,7 +58,7 @@ class DoseInfluence:
         self.device, self.dtype = torch.device(device), dtype
         self.shape: tuple[int, int] = (int(matrix.shape[0]), int(matrix.shape[1]))
         rows = isinstance(matrix, sparse.csr_array)
-        self._given = _lean(sparse.csr_array(matrix) if rows else sparse.csc_array(matrix))
+        self._given = lean(sparse.csr_array(matrix) if rows else sparse.csc_array(matrix))
         self._operators: dict[str, Tensor] = {}
 
     @cached_property
@@ -189,7 +189,7 @@ class DoseInfluence:
         operator = self._operators.get(way)
         if operator is None:
             transposed = self.csr if way == "forward" else self.csc.T
-            operator = self._operators[way] = _torch_csr(transposed, self.device, self.dtype)
+            operator = self._operators[way] = torch_csr(transposed, self.device, self.dtype)
         flat = vectors.detach().reshape(-1, vectors.shape[-1]).to(self.device, self.dtype)
         if len(flat) == 1:  # the product with one column is three times as slow as that with a vector
             return (operator @ flat[0]).reshape(*vectors.shape[:-1], -1)
@@ -226,7 +226,7 @@ def _check(
         )
 
 
-def _lean(matrix: Any) -> Any:
+def lean(matrix: Any) -> Any:
     """Return a compressed matrix in float32 with 32-bit indices, its arrays shared where they are that already."""
     if matrix.nnz > np.iinfo(np.int32).max:
         raise InputError("must have fewer than 2³¹ entries: take a coarser grid", argument="matrix", value=matrix.nnz)
@@ -242,7 +242,7 @@ def _columns(csc: sparse.csc_array, first: int, end: int) -> sparse.csc_array:
     return sparse.csc_array((csc.data[part], csc.indices[part], ends - ends[0]), shape=(csc.shape[0], end - first))
 
 
-def _torch_csr(matrix: sparse.csr_array, device: torch.device, dtype: torch.dtype) -> Tensor:
+def torch_csr(matrix: sparse.csr_array, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the matrix for torch, its arrays shared on the CPU in float32; 32-bit indices are five times as fast."""
     parts = (matrix.indptr, matrix.indices, matrix.data)
     with warnings.catch_warnings():

@@ -13,7 +13,7 @@ from scipy import sparse
 from dosewright.core import InputError
 from dosewright.fluence.dose_influence import DoseInfluence
 
-THRESHOLD = 0.01  # of a column's maximum; keeps 17 % of the entries at 5 mm beamlets on a 5 mm grid
+THRESHOLD = 0.01  # of a column's maximum; keeps 18 % of the entries at 5 mm beamlets on a 5 mm grid
 _COLUMNS_AT_ONCE = 512  # bounds the memory beside the matrix
 _sketches: WeakKeyDictionary[DoseInfluence, dict[float, DoseInfluence]] = WeakKeyDictionary()
 

@@ -2,16 +2,16 @@
 
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
 
 from dosewright.core import DosewrightError, InputError, StorageError
 from dosewright.core.files import atomic_write
 from dosewright.io.reader import AbstractReader
+from dosewright.jobs.chosen_cases import chosen_cases
 from dosewright.jobs.dose_source import AbstractDoseSource, build_dose_source
 from dosewright.jobs.hydra_task import build
 from dosewright.jobs.objectives_files import SUMMARY, CaseSummary, summary_of, write_case_files, write_cohort_files
@@ -39,7 +39,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     """
     settings: ExtractionSettings = build(cfg.objectives, _convert_="all")
     reader: AbstractReader = build(cfg.data.reader)
-    case_ids = _chosen(cfg.cases, reader.case_ids)
+    case_ids = chosen_cases(cfg.cases, reader.case_ids)
     source = build_dose_source(cfg)
     log.info("%d cases of %s, dose: %s", len(case_ids), cfg.data.get("name"), source.describe())
     job = _Job(reader, source, settings, cfg)
@@ -111,12 +111,3 @@ def _stored(path: Path, made_with: dict[str, Any]) -> CaseSummary | None:
         return summary if complete and content["made_with"] == json.loads(json.dumps(made_with)) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _chosen(cases: str | ListConfig, case_ids: Sequence[str]) -> list[str]:
-    wanted = list(case_ids) if cases == "all" else [cases] if isinstance(cases, str) else [str(case) for case in cases]
-    wanted = list(dict.fromkeys(wanted))
-    unknown = [case_id for case_id in wanted if case_id not in case_ids]
-    if unknown or not wanted:
-        raise InputError('must be "all" or a list of cases of this split', argument="cases", value=unknown)
-    return wanted

@@ -11,13 +11,14 @@ import dosewright
 from dosewright.core import PatientCase
 from dosewright.dose.case_dose import CaseDose
 from dosewright.fluence.dose_influence import DoseInfluence
+from dosewright.fluence.status import Result
 from dosewright.jobs.plan_comparison import PlanDoses, compare
 from dosewright.objectives.criteria import evaluate_criteria
 from dosewright.planning.plan_case import Plan
 
 Record = dict[str, Any]
 
-SCHEMA = 1  # raise when a record of the same settings would hold something else
+SCHEMA = 2  # raise when a record of the same settings would hold something else
 RESEARCH_NOTE = (
     "For research only: this dose comes from a pencil-beam model with generic machine data and no commissioning. It "
     "must not be used to treat patients."
@@ -58,16 +59,7 @@ def make_record(
         "final": doses.planned[-1],
         **comparison.to_plain(),
         "criteria": criteria_rows(doses),
-        "solve": {
-            "status": plan.result.status.value,
-            "value": float(plan.result.value[0]),
-            "kkt_residual": float(plan.result.kkt_residual[0]),
-            "evaluations": plan.result.evaluations,
-            "seconds": plan.result.seconds,
-            "voxels": influence.shape[0],
-            "beamlets": influence.shape[1],
-            "entries": influence.nnz,
-        },
+        "solve": _solve(plan.result, influence),
         "objectives": [
             {"description": objective.describe(), "value": value, **objective.to_dict()}
             for objective, value in plan.objectives
@@ -82,6 +74,20 @@ def make_record(
         "peak_memory_gb": peak_memory_gb(),
         "versions": versions(),
         "note": RESEARCH_NOTE,
+    }
+
+
+def _solve(result: Result, influence: DoseInfluence) -> dict[str, Any]:
+    """Return how the solve went, and its size."""
+    return {
+        "status": result.status.value,
+        "value": float(result.value[0]),
+        "kkt_residual": float(result.kkt_residual[0]),
+        "evaluations": result.evaluations,
+        "seconds": result.seconds,
+        "voxels": influence.shape[0],
+        "beamlets": influence.shape[1],
+        "entries": influence.nnz,
     }
 
 

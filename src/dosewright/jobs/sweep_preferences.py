@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 from rich.progress import track
 
 from dosewright.core import DosewrightError, InputError, PatientCase, StorageError
@@ -19,6 +19,7 @@ from dosewright.inference.preference import Vector, common_space
 from dosewright.inference.preference_behaviour import responses
 from dosewright.inference.preference_sweep import HOMOGENEITY, SPARING, CaseSweep, Sweep, sweep_case
 from dosewright.io.reader import AbstractReader
+from dosewright.jobs.chosen_cases import chosen_cases
 from dosewright.jobs.hydra_task import build
 from dosewright.jobs.pictures import drawn_cases, save_picture
 from dosewright.jobs.predict import build_net_predictor, prediction_settings
@@ -47,7 +48,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     """
     drawn = drawn_cases(cfg.plots)
     reader: AbstractReader = build(cfg.data.reader)
-    case_ids = _chosen(cfg.cases, reader.case_ids)
+    case_ids = chosen_cases(cfg.cases, reader.case_ids)
     predictor = build_net_predictor(cfg, sliders=True)
     space = common_space(predictor.models)
     sweep = Sweep(space, list(cfg.sparing), list(cfg.homogeneity), per_group=cfg.per_group, grid=cfg.grid)
@@ -167,12 +168,3 @@ def _stored(path: Path, made_with: dict[str, Any]) -> CaseSweep | None:
         return CaseSweep.from_plain(content["result"]) if content["made_with"] == made_with else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _chosen(cases: str | ListConfig, case_ids: Sequence[str]) -> list[str]:
-    wanted = list(case_ids) if cases == "all" else [cases] if isinstance(cases, str) else [str(case) for case in cases]
-    wanted = list(dict.fromkeys(wanted))
-    unknown = [case_id for case_id in wanted if case_id not in case_ids]
-    if unknown or not wanted:
-        raise InputError('must be "all" or a list of cases of this split', argument="cases", value=unknown)
-    return wanted

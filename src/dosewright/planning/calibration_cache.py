@@ -12,7 +12,7 @@ from dosewright.fluence.compute_influence import INFLUENCE_VERSION
 from dosewright.fluence.influence_settings import InfluenceSettings
 
 KEY = "mu_per_fluence"
-CALIBRATION_VERSION = 2  # raise when the measurement changes
+CALIBRATION_VERSION = 3  # raise when the measurement changes
 
 
 def cached_mu_per_fluence(settings: InfluenceSettings, folder: str | Path) -> float:

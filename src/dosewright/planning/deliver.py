@@ -1,6 +1,6 @@
 """A plan's fluence as apertures: sequenced, their weights optimised anew, and their dose on the case's grid."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 from dosewright.core import InputError, PatientCase
 from dosewright.core.types import FloatVolume
 from dosewright.fluence.apertures import Aperture
-from dosewright.fluence.augmented_lagrangian import AugmentedLagrangian
+from dosewright.fluence.augmented_lagrangian import AugmentedLagrangian, broken
 from dosewright.fluence.complexity import complexity, modulation_index, sum_of_positive_gradients, total_variation
 from dosewright.fluence.dose_influence import DoseInfluence
 from dosewright.fluence.fluence_map import fluence_maps
@@ -107,20 +107,13 @@ def deliver(
         dose_per_fraction_gy=max(case.prescription_gy.values()) / case.fractions,
     )
     dose_gy = scored_dose(influence, plan.dose_gy, case)
-    broken = tuple(_broken(penalty, plan.dose_gy))
-    return Delivered(plan.apertures, delivered, dose_gy, plan.monitor_units, measures.to_dict(), broken)
+    violations = broken(penalty.constraints, plan.dose_gy[None], AugmentedLagrangian.tolerance_gy)
+    return Delivered(plan.apertures, delivered, dose_gy, plan.monitor_units, measures.to_dict(), violations)
 
 
 def _solver(penalty: DosePenalty) -> AbstractSolver:
     stop = StopRule(max_steps=REWEIGHT_STEPS)
     return AugmentedLagrangian(stop=stop) if penalty.constraints else ProjectedLbfgs(stop=stop)
-
-
-def _broken(penalty: DosePenalty, dose_gy: Float[Tensor, " n"]) -> Iterator[Violation]:
-    for constraint in penalty.constraints:
-        excess = float(constraint.excess(dose_gy[None]).amax())
-        if excess > AugmentedLagrangian.tolerance_gy:
-            yield Violation(0, constraint.name, excess)
 
 
 def fluence_complexity(influence: DoseInfluence, fluence: Float[np.ndarray, " b"]) -> dict[str, float]:

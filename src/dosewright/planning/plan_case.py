@@ -112,13 +112,10 @@ def plan_case(
     """
     _check_wanted(case, wanted_gy)
     _check_reach(case, influence)
-    optimiser = optimiser or OptimiserSettings()
     clock = time.perf_counter()
     penalty = _compiled(case, wanted_gy, influence, planner.goals(case, wanted_gy))
-    problem = FluenceProblem(influence, penalty, smoothness=float(optimiser.smoothness))
     seconds = {"setting up the problem": time.perf_counter() - clock}
-    stop = optimiser.stop
-    result = solve(problem, AugmentedLagrangian(stop=stop) if penalty.constraints else SketchedLbfgs(stop=stop))
+    result = _solved(influence, penalty, optimiser or OptimiserSettings())
     seconds["optimisation"] = result.seconds
     delivered = None
     if delivery is not None and case.technique != "proton":
@@ -138,6 +135,12 @@ def plan_case(
         delivered=delivered,
         seconds=seconds,
     )
+
+
+def _solved(influence: DoseInfluence, penalty: DosePenalty, optimiser: OptimiserSettings) -> Result:
+    problem = FluenceProblem(influence, penalty, smoothness=float(optimiser.smoothness))
+    stop = optimiser.stop
+    return solve(problem, AugmentedLagrangian(stop=stop) if penalty.constraints else SketchedLbfgs(stop=stop))
 
 
 def _check_wanted(case: PatientCase, wanted_gy: FloatVolume) -> None:
