@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH ?= torch==2.13.0
-EXTRAS ?= plans,sweeps,notebooks,dev
+EXTRAS ?= plans,sweeps,factory,notebooks,dev
 SUPPORTED = import sys; sys.exit(sys.version_info < (3, 11))
 # The first of these that is Python 3.11 or newer; empty when none is.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \

@@ -1,13 +1,15 @@
 """Time fluence solvers to within a share of the optimum, against pyRadPlan's scipy and IPOPT solvers.
 
     python benchmarks/fluence_solvers.py [--root DIR] [--case pt_202] [--cache DIR] [--seconds 60] [--clock wall]
+    python benchmarks/fluence_solvers.py --tg119 [--cache DIR] [--seconds 60] [--clock wall]
 
-All work on one matrix and the same nine-odd objectives of voxels, from the same start. The peers are pyRadPlan's solver
-classes with its own objective classes and scipy products, as its planning problem calls them, their tolerances turned
-off; the IPOPT one runs where `ipyopt` is installed. A peer's best evaluation so far counts, and nothing but its solve
-is timed. The optimum is the least value anyone found. DIR holds OpenKBP's `provided-data`; without it a phantom is
-planned. (IPOPT beside torch needs KMP_DUPLICATE_LIB_OK=TRUE in the environment.) On a machine that others use,
-`--clock cpu` with OMP_NUM_THREADS=1 counts processor time instead.
+All work on one matrix and the same objectives of voxels (nine or so of a patient), from the same start. The peers are
+pyRadPlan's solver classes with its own objective classes and scipy products, as its planning problem calls them, their
+tolerances turned off; the IPOPT one runs where `ipyopt` is installed. A peer's best evaluation so far counts, and
+nothing but its solve is timed. The optimum is the least value anyone found. DIR holds OpenKBP's `provided-data`;
+without it a phantom is planned. `--tg119` takes the C-shape of TG-119 that pyRadPlan ships, with the goals of its file.
+(IPOPT beside torch needs KMP_DUPLICATE_LIB_OK=TRUE in the environment.) On a machine that others use, `--clock cpu`
+with OMP_NUM_THREADS=1 counts processor time instead.
 """
 
 import argparse
@@ -31,8 +33,9 @@ from dosewright.fluence.solver import AbstractSolver, SolverState, StopRule, sol
 from dosewright.fluence.start import default_start
 from dosewright.objectives.compile import compile_objectives
 from dosewright.objectives.objective import Objective
-from harness.influences import case_and_influence, influence_parser
+from harness.influences import case_and_influence, influence_of, influence_parser
 from harness.patients import source_of
+from harness.tg119 import read_tg119
 from harness.timing import machine, print_table
 
 SHARES = (0.1, 0.01, 0.003, 0.001)
@@ -43,7 +46,7 @@ Masks = dict[str, torch.Tensor]
 Clock = Callable[[], float]
 
 
-def objectives(case: PatientCase, present: Sequence[str]) -> list[Objective]:
+def objectives(case: PatientCase, present: Sequence[str]) -> Sequence[Objective]:
     """Return prescriptions for the targets and ceilings for the rest."""
     found = [Objective("External", "squared_overdose", BODY_CEILING_GY, priority=3.0)]
     for name in present:
@@ -75,7 +78,9 @@ class Peer:
             objective = get_objective({"name": name, field: goal.dose_gy, "priority": goal.priority})
             self.terms.append((masks[goal.structure].numpy(), objective))
         self.curve: Curve = []
-        self.clock = clock
+        self.clock, self._began = clock, 0.0
+        self._at: np.ndarray | None = None
+        self._dose = np.zeros(influence.shape[0], np.float32)
 
     def _value(self, x: np.ndarray) -> float:
         if self._at is None or not np.array_equal(x, self._at):  # pyRadPlan keeps the last dose, too
@@ -94,8 +99,7 @@ class Peer:
 
     def run(self, start: np.ndarray, seconds: float) -> Curve:
         """Return what the solver evaluated within a time."""
-        self._at, self._dose = None, None
-        solver = self.solver
+        self._at, solver = None, self.solver
         solver.objective, solver.gradient, solver.bounds = self._value, self._gradient, (0.0, float("inf"))
         solver.display, solver.max_iter, solver.max_time, solver.abs_obj_tol = False, 100_000, seconds, 1e-12
         solver.allow_keyboard_cancel = False
@@ -137,20 +141,22 @@ def peers(influence: DoseInfluence, goals: Sequence[Objective], masks: Masks, cl
     return found
 
 
-def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    began = time.perf_counter()
-    return work(), time.perf_counter() - began
+def timed(work: Callable[[], Any], clock: Clock) -> tuple[Any, float]:
+    began = clock()
+    return work(), clock() - began
 
 
-def compare(case: PatientCase, influence: DoseInfluence, options: argparse.Namespace) -> None:
+def compare(
+    case: PatientCase, influence: DoseInfluence, goals: Sequence[Objective], options: argparse.Namespace
+) -> None:
     """Print the table of one patient."""
-    masks = {name: mask for name, mask in influence.masks(case).items() if mask.any()}
-    goals = objectives(case, list(masks))
+    clock = {"wall": time.perf_counter, "cpu": time.process_time}[options.clock]
+    masks = influence.masks(case)
     masks["External"] = torch.ones(influence.shape[0], dtype=torch.bool)
     penalty = compile_objectives(goals, masks)
     influence.adjoint(influence.forward(torch.ones(influence.shape[1])))  # both orientations are made
-    problem, norms_s = timed(lambda: FluenceProblem(influence, penalty))
-    sketch, sketch_s = timed(lambda: sketch_of(influence))
+    problem, norms_s = timed(lambda: FluenceProblem(influence, penalty), clock)
+    sketch, sketch_s = timed(lambda: sketch_of(influence), clock)
     sketch.adjoint(sketch.forward(torch.ones(influence.shape[1])))
     exact = StopRule(max_steps=100_000, kkt_tolerance=0.0, value_tolerance=1e-5, window=30)
     methods: dict[str, AbstractSolver] = {
@@ -158,7 +164,6 @@ def compare(case: PatientCase, influence: DoseInfluence, options: argparse.Names
         "ProjectedLbfgs": ProjectedLbfgs(stop=exact),
         "AcceleratedGradient": AcceleratedGradient(stop=exact),
     }
-    clock = {"wall": time.perf_counter, "cpu": time.process_time}[options.clock]
     curves = {name: ours(solver, problem, options.seconds, clock) for name, solver in methods.items()}
     start = default_start(problem)[0].double().numpy()
     for name, peer in peers(influence, goals, masks, clock).items():
@@ -182,12 +187,20 @@ def compare(case: PatientCase, influence: DoseInfluence, options: argparse.Names
 def main() -> None:
     arguments = influence_parser(__doc__ or "", repeats=1)
     arguments.add_argument("--seconds", type=float, default=60.0, help="most time of each solver")
+    arguments.add_argument("--tg119", action="store_true", help="the C-shape of TG-119 instead of a patient")
     arguments.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     options = arguments.parse_args()
-    case, influence = case_and_influence(options)
+    goals: Sequence[Objective]
+    if options.tg119:
+        case, goals = read_tg119()
+        influence, source = influence_of(case, options), "the C-shape of TG-119"
+    else:
+        case, influence = case_and_influence(options)
+        goals = objectives(case, [name for name, mask in influence.masks(case).items() if mask.any()])
+        source = source_of(options.root)
     print(machine("scipy", "pyRadPlan"))
-    print(source_of(options.root))
-    compare(case, influence, options)
+    print(f"{source}; {options.clock} time")
+    compare(case, influence, goals, options)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,14 @@ def influence_parser(text: str, repeats: int) -> argparse.ArgumentParser:
 
 def case_and_influence(options: argparse.Namespace) -> tuple[PatientCase, DoseInfluence]:
     """Return the patient and the influence of its beams that the options ask for."""
-    settings = InfluenceSettings(options.beamlet_mm, options.dose_spacing_mm)
-    with openkbp_root(options.root) as root, tempfile.TemporaryDirectory() as folder:
+    with openkbp_root(options.root) as root:
         reader = OpenKBPReader(root, "validation", require_dose=False)
         case = reader.read(options.case or reader.case_ids[0])
-        return case, cached_influence(case, settings, options.cache or folder)
+        return case, influence_of(case, options)
+
+
+def influence_of(case: PatientCase, options: argparse.Namespace) -> DoseInfluence:
+    """Return the influence of a case's beams at the resolution that the options ask for, from their cache if any."""
+    settings = InfluenceSettings(options.beamlet_mm, options.dose_spacing_mm)
+    with tempfile.TemporaryDirectory() as folder:
+        return cached_influence(case, settings, options.cache or folder)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from dosewright.core import Beam, Grid
+from dosewright.core import Beam, Grid, InputError
 from dosewright.fluence.beamlets import Beamlets
 from dosewright.fluence.dense_influence import DenseInfluence
 from dosewright.fluence.dose_influence import DoseInfluence
@@ -38,3 +38,21 @@ def test_what_solvers_ask_for() -> None:
     assert dense.shape == (300, 1100)
     assert dense.beamlets is exact.beamlets
     assert torch.equal(dense.column_norms, exact.column_norms)
+
+
+def test_some_rows_in_any_order() -> None:
+    exact, rows = influence(), torch.tensor([7, 2, 299])
+    dense = DenseInfluence(exact, torch.float32, rows)
+    assert dense.shape == (3, 1100)
+    x, y = torch.rand(4, 1100), torch.rand(4, 3)
+    torch.testing.assert_close(dense.forward(x), exact.forward(x)[:, rows])
+    spread = torch.zeros(4, 300)
+    spread[:, rows] = y
+    torch.testing.assert_close(dense.adjoint(y), exact.adjoint(spread))
+    expected = np.linalg.norm(exact.csr[rows.numpy()].toarray(), axis=0)
+    np.testing.assert_allclose(dense.column_norms, expected, rtol=1e-5)
+
+
+def test_rows_out_of_range_are_refused() -> None:
+    with pytest.raises(InputError, match=r"rows must be in \[0, 300\); got \(5, 300\)"):
+        DenseInfluence(influence(), rows=torch.tensor([300, 5]))

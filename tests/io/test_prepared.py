@@ -253,7 +253,7 @@ def test_an_oversized_entry_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.
     write_case(path, small("pt_1"), "version 1")
     with zipfile.ZipFile(path) as archive:
         size = archive.getinfo("case.json").file_size
-    monkeypatch.setattr("dosewright.io.prepared.MAX_BYTES", size - 1)
+    monkeypatch.setattr("dosewright.io.case_archive.MAX_BYTES", size - 1)
     with pytest.raises(CaseError, match=rf"case\.json must be at most {size - 1} bytes; got {size}"):
         read_case(path)
     assert stored_fingerprint(path) is None

@@ -1,5 +1,7 @@
 """Between a case's grid and the grid its dose is calculated on."""
 
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
@@ -46,9 +48,9 @@ def volume_on_grid(
     values = volume.astype(np.float64)
     if source.is_close(grid):
         return values
-    at = _indices(source, grid)
     if cubic:
-        return _splined(_filled(values, inside), at)
+        return _splined(_filled(values, inside), source, grid)
+    at = _indices(source, grid)
     if inside is None:
         return ndimage.map_coordinates(values, at, order=1, mode="nearest")
     share = ndimage.map_coordinates(inside.astype(np.float64), at, order=1, mode="nearest")
@@ -76,22 +78,41 @@ def dose_on_case_grid(
     return np.where(case.body, np.maximum(dose_gy, 0), 0).astype(np.float32)
 
 
-def _splined(values: Float[np.ndarray, "k j i"], at: Float[np.ndarray, "3 z y x"]) -> Float[np.ndarray, "z y x"]:
-    """Return the values at fractional indices by cubic splines that run straight on at the border."""
-    padded = np.pad(values, _PADDING, mode="reflect", reflect_type="odd")
-    last = np.array(values.shape).reshape(3, 1, 1, 1) - 1
-    return ndimage.map_coordinates(padded, np.clip(at, 0, last) + _PADDING, order=3, mode="nearest")
+def _splined(values: Float[np.ndarray, "k j i"], source: Grid, grid: Grid) -> Float[np.ndarray, "z y x"]:
+    """Return the values at another grid's voxel centres by cubic splines that run straight on at the border."""
+    for axis, at in enumerate(_axes(source, grid)):
+        values = np.moveaxis(np.tensordot(_spline_matrix(values.shape[axis], tuple(at)), values, (1, axis)), 0, axis)
+    return values
+
+
+@lru_cache(maxsize=12)
+def _spline_matrix(count: int, at: tuple[float, ...]) -> Float[np.ndarray, "z k"]:
+    """Return what takes `count` values along an axis to those at fractional indices: the axes are independent."""
+    padded = np.pad(np.eye(count), ((0, 0), (_PADDING, _PADDING)), mode="reflect", reflect_type="odd")
+    places = np.clip(at, 0, count - 1) + _PADDING
+    return np.stack([ndimage.map_coordinates(row, places[None], order=3, mode="nearest") for row in padded], axis=1)
 
 
 def _filled(values: Float[np.ndarray, "k j i"], inside: Bool[np.ndarray, "k j i"] | None) -> Float[np.ndarray, "k j i"]:
     """Return the values with those that do not count replaced by the nearest that do."""
     if inside is None or inside.all() or not inside.any():
         return values
-    nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
-    return values[tuple(nearest)]
+    return values[_nearest(inside.shape, inside.tobytes())]
+
+
+@lru_cache(maxsize=4)
+def _nearest(shape: tuple[int, ...], inside: bytes) -> tuple[np.ndarray, ...]:
+    """Return, for each voxel, the indices of the nearest inside: the same for all doses of one matrix."""
+    mask = np.frombuffer(inside, bool).reshape(shape)
+    return tuple(ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True))
 
 
 def _indices(source: Grid, grid: Grid) -> Float[np.ndarray, "3 z y x"]:
     """Return fractional indices on `source` of the voxel centres of `grid`."""
+    return np.stack(np.meshgrid(*_axes(source, grid), indexing="ij"))
+
+
+def _axes(source: Grid, grid: Grid) -> list[Float[np.ndarray, " n"]]:
+    """Return these along each axis, in the order z, y, x."""
     axes = [(grid.axis_mm(a) - source.origin_xyz_mm[i]) / source.spacing_xyz_mm[i] for i, a in enumerate("xyz")]
-    return np.stack(np.meshgrid(*axes[::-1], indexing="ij"))
+    return axes[::-1]

@@ -199,18 +199,23 @@ class FluenceProblem:
         rest = self.along(scaled, torch.zeros_like(scaled))[0]
         return Point(scaled, dose, value + rest, gradient, slope)
 
-    def corrected(self, surrogate: LinearOperator, point: Point) -> "FluenceProblem":
+    def corrected(self, surrogate: LinearOperator, point: Point, penalty: Penalty | None = None) -> "FluenceProblem":
         """Return the problem with a cheaper operator instead of D whose value and gradient at a point are exact.
 
         It costs φ(d) − φ'·(d − d₀) + g·(z − z₀) with d = d₀ + S (x − x₀) and the penalty φ, its dose gradient φ' and
         its gradient g at the point (Alexandrov et al. 1998, first-order consistent models). Only changes go through
         S and Sᵀ, so that their errors shrink with the steps.
+
+        Args:
+            surrogate: S; it may have some of D's rows only, and the point's doses must then have those.
+            point: Where the problem is known.
+            penalty: φ on the rows of S; None takes the problem's.
         """
         gradient = point.gradient
         if self.roughness is not None:
             gradient = gradient - self.roughness.gradient(point.scaled * self.unit) * self.unit
-        penalty = TiltedPenalty(self.penalty, point.dose, point.dose_gradient)
-        return self._changed(influence=surrogate, penalty=penalty, tilt=Tilt(point.scaled, gradient))
+        tilted = TiltedPenalty(penalty or self.penalty, point.dose, point.dose_gradient)
+        return self._changed(influence=surrogate, penalty=tilted, tilt=Tilt(point.scaled, gradient))
 
     def with_penalty(self, penalty: Penalty, plans: int | None = None) -> "FluenceProblem":
         """Return the same problem with another penalty, of another number of plans where that is given."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dosewright.core import InputError
 from dosewright.fluence.line_search import Ray, search
+from dosewright.fluence.preconditioner import Preconditioner
 from dosewright.fluence.problem import FluenceProblem, Point
 from dosewright.fluence.solver import AbstractSolver, SolverState, StopRule, first_values, next_values
 
@@ -42,6 +43,7 @@ class ProjectedLbfgs(AbstractSolver[LbfgsState]):
     Args:
         memory: m, pairs that are remembered.
         stop: When to stop.
+        preconditioner: Inverse Hessian to begin with, shared by all plans; None: the identity, scaled.
 
     Raises:
         InputError: If the memory is not positive.
@@ -49,6 +51,7 @@ class ProjectedLbfgs(AbstractSolver[LbfgsState]):
 
     memory: int = 10
     stop: StopRule = field(default_factory=StopRule)
+    preconditioner: Preconditioner | None = None
 
     def __post_init__(self) -> None:
         if self.memory < 1:
@@ -66,13 +69,16 @@ class ProjectedLbfgs(AbstractSolver[LbfgsState]):
         """Return the state after a step: two products, three where a plan has no memory."""
         point = state.point
         free = (point.scaled > 0) | (point.gradient < 0)
-        direction = -_product(state, point.gradient * free, free)
+        if self.preconditioner is None:
+            direction = -_product(state, point.gradient * free, free)
+        else:
+            direction = -preconditioned(state, point.gradient * free, free, self.preconditioner)
         bare = ~state.filled.any(1)
         evaluations = state.evaluations + 1
-        if bool(bare.any()):
+        if self.preconditioner is None and bool(bare.any()):
             direction = torch.where(bare[:, None], steepest(problem, point, free), direction)
         direction = (point.scaled + direction).clamp(min=0) - point.scaled
-        uphill = (point.gradient * direction).sum(1) >= 0
+        uphill = not_down(point, direction)
         if bool(uphill.any()):
             direction = torch.where(uphill[:, None], steepest(problem, point, free), direction)
             direction = (point.scaled + direction).clamp(min=0) - point.scaled
@@ -81,6 +87,12 @@ class ProjectedLbfgs(AbstractSolver[LbfgsState]):
         step = trial.step.to(direction.dtype)[:, None] * direction
         new = problem.finished((point.scaled + step).clamp(min=0), trial.dose, trial.penalty, trial.dose_gradient)
         return _remembered(state, new, trial.step <= 0, evaluations)
+
+
+def not_down(point: Point, direction: Float[Tensor, "k b"]) -> Bool[Tensor, " k"]:
+    """Return the plans that a direction does not lead downhill, for their gradient, or that it leads nowhere finite."""
+    slope = (point.gradient * direction).sum(1)
+    return ~((slope < 0) & torch.isfinite(slope))
 
 
 def furthest(scaled: Float[Tensor, "k b"], direction: Float[Tensor, "k b"]) -> Float[Tensor, " k"]:
@@ -127,6 +139,39 @@ def _product(state: LbfgsState, gradient: Float[Tensor, "k b"], free: Bool[Tenso
     weights = torch.zeros_like(along)
     weights[:, order], weights[:, second] = on_s, on_y
     return gamma.to(gradient.dtype) * gradient + (weights.to(gradient.dtype)[:, None] @ inside)[:, 0]
+
+
+def preconditioned(
+    state: LbfgsState, gradient: Float[Tensor, "k b"], free: Bool[Tensor, "k b"], first: Preconditioner
+) -> Float[Tensor, "k b"]:
+    """Return the inverse Hessian on the free beamlets times a gradient, by two loops (Nocedal & Wright, alg. 7.4).
+
+    Args:
+        state: The pairs.
+        gradient: Zero on the beamlets that are not free.
+        free: Beamlets that may move.
+        first: Inverse Hessian before the pairs, scaled to fit the last of them.
+    """
+    memory = state.filled.shape[1]
+    right, below = gradient, []
+    for place in [(state.newest - i) % memory for i in range(memory)]:
+        step, change = state.pairs[:, place] * free, state.pairs[:, memory + place] * free
+        curve = _dot(step, change)
+        used = state.filled[:, place] & (curve > CURVED * (_dot(step, step) * _dot(change, change)).sqrt())
+        inverse = torch.where(used, 1 / curve, 0)
+        along = inverse * _dot(step, right)
+        right = torch.addcmul(right, along[:, None], change, value=-1)
+        below.append((step, change, inverse, along))
+    change, inverse = below[0][1:3]
+    scale = torch.where(inverse > 0, 1 / (inverse * first.form(change)), 1.0)
+    result = first.product(right) * free * scale[:, None]
+    for step, change, inverse, along in reversed(below):
+        result = torch.addcmul(result, (along - inverse * _dot(change, result))[:, None], step)
+    return result
+
+
+def _dot(one: Float[Tensor, "k b"], other: Float[Tensor, "k b"]) -> Float[Tensor, " k"]:
+    return torch.linalg.vecdot(one, other)
 
 
 def _remembered(state: LbfgsState, new: Point, failed: Bool[Tensor, " k"], evaluations: int) -> LbfgsState:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dosewright.core import InputError
 from dosewright.fluence.dose_influence import DoseInfluence
 from dosewright.fluence.line_search import Ray, search
-from dosewright.fluence.problem import FluenceProblem, LinearOperator
-from dosewright.fluence.projected_lbfgs import LbfgsState, ProjectedLbfgs, furthest, steepest
+from dosewright.fluence.problem import FluenceProblem, LinearOperator, Point
+from dosewright.fluence.projected_lbfgs import LbfgsState, ProjectedLbfgs, furthest, not_down, steepest
 from dosewright.fluence.sketch import sketch_of
 from dosewright.fluence.solver import AbstractSolver, SolverState, StopRule, first_values, next_values
 
@@ -69,22 +69,13 @@ class SketchedLbfgs(AbstractSolver[SketchedState]):
         """Return the state after one model: two products, three where a model leads nowhere."""
         point = state.point
         model = problem.corrected(self._operator(problem), point)
-        inner = replace(state.inner, point=point)
+        inner = replace(state.inner, point=replace(point, dose_gradient=torch.zeros_like(point.dose_gradient)))
         for _ in range(self.inner_steps):
             inner = self._lbfgs.step(model, inner)
-        direction, evaluations = inner.point.scaled - point.scaled, state.evaluations + 1
-        uphill = (point.gradient * direction).sum(1) >= 0
-        if bool((uphill | state.inner.stalled).any()):
-            free = (point.scaled > 0) | (point.gradient < 0)
-            plain = (point.scaled + steepest(problem, point, free)).clamp(min=0) - point.scaled
-            direction = torch.where((uphill | state.inner.stalled)[:, None], plain, direction)
-        trial = search(Ray(problem, point, direction), torch.ones_like(point.value), furthest(point.scaled, direction))
-        scaled = (point.scaled + trial.step.to(direction.dtype)[:, None] * direction).clamp(min=0)
-        new = problem.finished(scaled, trial.dose, trial.penalty, trial.dose_gradient)
-        failed = trial.step <= 0
+        new, failed = along_model(problem, point, inner.point.scaled - point.scaled, state.inner.stalled)
         inner = replace(inner, stalled=failed, filled=inner.filled & ~failed[:, None])
         recent = next_values(state.recent, new, failed)
-        return SketchedState(new, recent, failed & state.inner.stalled, evaluations, inner)
+        return SketchedState(new, recent, failed & state.inner.stalled, state.evaluations + 1, inner)
 
     @property
     def _lbfgs(self) -> ProjectedLbfgs:
@@ -97,3 +88,26 @@ class SketchedLbfgs(AbstractSolver[SketchedState]):
             rule = "must be given for an influence other than a DoseInfluence"
             raise InputError(rule, argument="sketch", value=type(problem.influence).__name__)
         return sketch_of(problem.influence)
+
+
+def along_model(
+    problem: FluenceProblem, point: Point, direction: Float[Tensor, "k b"], stuck: Bool[Tensor, " k"]
+) -> tuple[Point, Bool[Tensor, " k"]]:
+    """Return the point as far along a model's way as the true dose says, and which plans it does not lower.
+
+    Costs two products; three where a way leads uphill and is replaced by the steepest one.
+
+    Args:
+        problem: The true problem.
+        point: Where the model was made.
+        direction: To the model's best point, scaled.
+        stuck: Plans whose last model led nowhere; these take the steepest way.
+    """
+    astray = not_down(point, direction) | stuck
+    if bool(astray.any()):
+        free = (point.scaled > 0) | (point.gradient < 0)
+        plain = (point.scaled + steepest(problem, point, free)).clamp(min=0) - point.scaled
+        direction = torch.where(astray[:, None], plain, direction)
+    trial = search(Ray(problem, point, direction), torch.ones_like(point.value), furthest(point.scaled, direction))
+    scaled = (point.scaled + trial.step.to(direction.dtype)[:, None] * direction).clamp(min=0)
+    return problem.finished(scaled, trial.dose, trial.penalty, trial.dose_gradient), trial.step <= 0

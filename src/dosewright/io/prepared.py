@@ -9,33 +9,34 @@ benchmarks/cache_formats.py.
 import json
 import logging
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import blosc2
 import numpy as np
 
 from dosewright.core import Beam, CaseError, Grid, PatientCase
 from dosewright.core.files import atomic_path
-from dosewright.core.types import Mask, Volume
+from dosewright.io.case_archive import (
+    BROKEN,
+    DTYPES,
+    checked_header,
+    entry_of,
+    frame_of,
+    header_of,
+    pack_masks,
+    unframe,
+    unpack_mask,
+)
 from dosewright.io.reader import AbstractReader
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
 SUFFIX = ".case"
+ANATOMY, ANATOMY_SUFFIX = "anatomy", ".anatomy"  # what the plans of one patient share, see `io.prepared_plan`
+_PLACE = ("shape_zyx", "spacing_xyz_mm", "origin_xyz_mm")
 MAX_STRUCTURES = 62  # of 64 bits, two hold the body and the dose mask
 _BODY, _DOSE_MASK = "#body", "#dose_mask"
-_CPARAMS = {"codec": blosc2.Codec.ZSTD, "clevel": 5, "nthreads": 1}
-# What a file that is not whole, or was not written here, makes zipfile, json, blosc2 and `_build` raise.
-_BROKEN = (
-    *(zipfile.BadZipFile, zlib.error, LookupError, ValueError, TypeError, AttributeError, RuntimeError),
-    *(OSError, EOFError, ArithmeticError, MemoryError),
-)
-MAX_BYTES = 2_000_000_000  # of one volume or entry, unpacked
-_DTYPES = {"ct": ("int16",), "masks": ("uint16", "uint32", "uint64"), "dose": ("uint16",)}
 
 
 class PreparedReader(AbstractReader):
@@ -133,14 +134,14 @@ def write_case(path: Path, case: PatientCase, fingerprint: str = "") -> None:
         raise CaseError(
             f"must be at most {MAX_STRUCTURES}", argument="structures", value=len(case.structures), path=path
         )
-    bits, boxes = _pack_masks(masks, case.grid.shape_zyx)
-    frames: dict[str, bytes] = {"ct": _frame(np.clip(np.round(case.ct_hu), -32768, 32767).astype(np.int16))}
-    frames["masks"] = _frame(bits)
+    bits, boxes = pack_masks(masks, case.grid.shape_zyx)
+    frames: dict[str, bytes] = {"ct": frame_of(np.clip(np.round(case.ct_hu), -32768, 32767).astype(np.int16))}
+    frames["masks"] = frame_of(bits)
     scale = 0.0
     if case.dose_gy is not None:
         scale = float(case.dose_gy.max()) / 65535 or 1.0
-        frames["dose"] = _frame(np.round(case.dose_gy / scale).astype(np.uint16))
-    header = _header(case) | {"fingerprint": fingerprint, "boxes": boxes, "dose_scale_gy": scale}
+        frames["dose"] = frame_of(np.round(case.dose_gy / scale).astype(np.uint16))
+    header = header_of(case) | {"fingerprint": fingerprint, "boxes": boxes, "dose_scale_gy": scale}
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr("case.json", json.dumps(header))
         for name, data in frames.items():
@@ -155,24 +156,46 @@ def read_case(path: Path) -> PatientCase:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            header = _checked_header(json.loads(_entry(archive, "case.json")), path)
-            shape, stored = tuple(header["shape_zyx"]), archive.namelist()
-            frames = {name: _unframe(_entry(archive, name), name, shape) for name in _DTYPES if name in stored}
+            header = checked_header(json.loads(entry_of(archive, "case.json")), path)
+            frames = _frames(archive, header)
+        if ANATOMY in header:
+            anatomy, frames = _with_anatomy(path, header[ANATOMY], frames)
+            header = header | {name: anatomy[name] for name in ("boxes", *_PLACE)}
         return _build(header, frames)
     except FileNotFoundError:
         raise CaseError("must exist", argument="prepared case", value="no such file", path=path) from None
-    except _BROKEN as error:
+    except BROKEN as error:
         if isinstance(error, CaseError) and error.path is not None:
             raise
         raise CaseError("must be a whole prepared case", argument="file", value=str(error), path=path) from error
+
+
+def _frames(archive: zipfile.ZipFile, header: dict[str, Any]) -> dict[str, np.ndarray]:
+    shape, stored = tuple(header["shape_zyx"]), archive.namelist()
+    return {name: unframe(entry_of(archive, name), name, shape) for name in DTYPES if name in stored}
+
+
+def _with_anatomy(path: Path, name: Any, frames: dict[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the header that CT and masks belong to, and all frames; see `io.prepared_plan`."""
+    if not (isinstance(name, str) and name == Path(name).name and name.endswith(ANATOMY_SUFFIX)):
+        raise CaseError(f"must be a *{ANATOMY_SUFFIX} file beside it", argument=ANATOMY, value=name, path=path)
+    try:
+        archive = zipfile.ZipFile(path.parent / name)
+    except FileNotFoundError:
+        raise CaseError(
+            "must stand beside the plan", argument=ANATOMY, value="no such file", path=path.parent / name
+        ) from None
+    with archive:
+        header = checked_header(json.loads(entry_of(archive, "case.json")), path.parent / name)
+        return header, _frames(archive, header) | frames
 
 
 def stored_fingerprint(path: Path) -> str | None:
     """Return the fingerprint a prepared file was written with, or None when there is no readable file."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return _checked_header(json.loads(_entry(archive, "case.json")), path).get("fingerprint")
-    except _BROKEN:
+            return checked_header(json.loads(entry_of(archive, "case.json")), path).get("fingerprint")
+    except BROKEN:
         return None
 
 
@@ -180,12 +203,12 @@ def _is_whole(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except _BROKEN:
+    except BROKEN:
         return False
 
 
 def _build(header: dict[str, Any], frames: dict[str, np.ndarray]) -> PatientCase:
-    masks = {name: _unpack_mask(frames["masks"], bit, box) for bit, (name, box) in enumerate(header["boxes"].items())}
+    masks = {name: unpack_mask(frames["masks"], bit, box) for bit, (name, box) in enumerate(header["boxes"].items())}
     dose = frames.get("dose")
     return PatientCase(
         case_id=header["case_id"],
@@ -202,72 +225,3 @@ def _build(header: dict[str, Any], frames: dict[str, np.ndarray]) -> PatientCase
         site=header["site"],
         fractions=header["fractions"],
     )
-
-
-def _header(case: PatientCase) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "case_id": case.case_id,
-        "shape_zyx": case.grid.shape_zyx,
-        "spacing_xyz_mm": case.grid.spacing_xyz_mm,
-        "origin_xyz_mm": case.grid.origin_xyz_mm,
-        "prescription_gy": dict(case.prescription_gy),
-        "beams": [(b.gantry_angle_deg, b.couch_angle_deg, b.modality) for b in case.beams],
-        "isocenter_xyz_mm": case.isocenter_xyz_mm,
-        "technique": case.technique,
-        "site": case.site,
-        "fractions": case.fractions,
-    }
-
-
-def _checked_header(header: Any, path: Path) -> dict[str, Any]:
-    if not isinstance(header, dict):
-        raise CaseError("must be an object", argument="case.json", value=header, path=path)
-    if header.get("format") != FORMAT:
-        raise CaseError(f"must be {FORMAT}; prepare again", argument="format", value=header.get("format"), path=path)
-    return header
-
-
-def _pack_masks(masks: dict[str, Mask], shape: tuple[int, int, int]) -> tuple[np.ndarray, dict[str, list[list[int]]]]:
-    dtype = next(t for t in (np.uint16, np.uint32, np.uint64) if np.iinfo(t).bits >= len(masks))
-    bits = np.zeros(shape, dtype)
-    boxes: dict[str, list[list[int]]] = {}
-    for bit, (name, mask) in enumerate(masks.items()):
-        box = []
-        for axis in range(3):
-            hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-            box.append([int(hit[0]), int(hit[-1]) + 1])
-        boxes[name] = box
-        inside = tuple(slice(*span) for span in box)
-        bits[inside] |= mask[inside] * dtype(1 << bit)
-    return bits, boxes
-
-
-def _unpack_mask(bits: np.ndarray, bit: int, box: list[list[int]]) -> Mask:
-    mask = np.zeros(bits.shape, bool)
-    inside = tuple(slice(*span) for span in box)
-    mask[inside] = (bits[inside] & bits.dtype.type(1 << bit)) != 0
-    return mask
-
-
-def _frame(array: Volume) -> bytes:
-    frame = blosc2.asarray(np.ascontiguousarray(array), cparams=_CPARAMS).to_cframe()
-    return bytes(frame)
-
-
-def _entry(archive: zipfile.ZipFile, name: str) -> bytes:
-    size = archive.getinfo(name).file_size
-    if size > MAX_BYTES:
-        raise CaseError(f"must be at most {MAX_BYTES} bytes", argument=name, value=size)
-    return archive.read(name)
-
-
-def _unframe(data: bytes, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the volume of a frame, which is unpacked only when its shape and type are right."""
-    frame = blosc2.ndarray_from_cframe(data)
-    found = (tuple(frame.shape), str(frame.dtype))
-    if found[0] != shape or found[1] not in _DTYPES[name]:
-        raise CaseError(f"must have shape {shape} and type {' or '.join(_DTYPES[name])}", argument=name, value=found)
-    if frame.nbytes > MAX_BYTES:
-        raise CaseError(f"must unpack to at most {MAX_BYTES} bytes", argument=name, value=frame.nbytes)
-    return np.asarray(frame[...])

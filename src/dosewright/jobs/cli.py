@@ -15,10 +15,12 @@ JOBS = {
     "train": "train a dose-prediction net (experiment=NAME, --multirun for sweeps)",
     "predict": "predict doses for a dataset, optionally as a challenge submission",
     "evaluate": "score predictions against reference doses, with tables, DVHs and a report",
+    "score": "points of a scorecard for any doses, item by item, with what could not be scored",
     "objectives": "turn doses into optimisation objectives with margins, as JSON, CSV and Markdown",
     "plan": "make a deliverable plan for a dose, with a report of how far it falls from it",
     "sweep-preferences": "measure what a net's preference sliders do: ranges, monotonicity, DVHs",
     "summarize": "gather the trainings of a sweep into one table with plots",
+    "generate": "make training plans at scale: cohort × beams × drawn preferences",
     "demo": "the whole way on phantoms: plans, training, prediction, evaluation, report",
 }
 

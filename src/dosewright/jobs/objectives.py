@@ -19,7 +19,7 @@ from dosewright.objectives.criteria import evaluate_criteria
 from dosewright.objectives.extraction import extract_objectives
 from dosewright.objectives.extraction_rules import ExtractionSettings
 
-FILES_VERSION = 1  # raise when the same case and dose give other files
+FILES_VERSION = 2  # raise when the same case and dose give other files
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ class _Job:
             "settings": self.plain_settings,
             "case": self.reader.fingerprint(case_id),
             "dose": self.source.fingerprint(case_id),
+            "history": "" if self.settings.anatomy is None else self.settings.anatomy.fingerprint(case_id),
         }
         found = None if self.overwrite else _stored(folder / SUMMARY, made_with)
         if found is not None:

@@ -17,6 +17,7 @@ from dosewright.objectives.objective_file import write_objectives
 
 JSON, CSV, MARKDOWN, STRUCTURES = "objectives.json", "objectives.csv", "objectives.md", "structures.csv"
 SUMMARY, MANIFEST = "summary.json", "manifest.json"
+ANATOMY = "anatomy.json"  # where goals follow the anatomy
 
 _OBJECTIVE_COLUMNS = (
     *("structure", "part", "kind", "volume_percent", "dose_gy", "priority"),
@@ -39,6 +40,8 @@ class CaseSummary:
         criteria_met: How many criteria the dose meets.
         criteria: Of how many the case has the structure for.
         files: Names of its files.
+        changes: How many changes of goals the anatomy led to.
+        reviews: What a person must look at.
     """
 
     case_id: str
@@ -47,6 +50,8 @@ class CaseSummary:
     criteria_met: int
     criteria: int
     files: tuple[str, ...] = (JSON, CSV, MARKDOWN, STRUCTURES)
+    changes: int = 0
+    reviews: tuple[str, ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """Return the summary as plain data."""
@@ -56,7 +61,8 @@ class CaseSummary:
     def from_plain(cls, content: Mapping[str, Any]) -> "CaseSummary":
         """Return the summary of `to_plain`'s data after a way through JSON."""
         rows = tuple(tuple(row) for row in content["structures"])
-        return cls(**{**content, "structures": rows, "files": tuple(content["files"])})
+        lists = {name: tuple(content[name]) for name in ("files", "reviews")}
+        return cls(**{**content, "structures": rows} | lists)
 
     def named(self, status: Status) -> list[str]:
         """Return the structures of a status, each with its reason."""
@@ -66,12 +72,16 @@ class CaseSummary:
 def summary_of(extraction: Extraction, criteria: Sequence[CriterionResult]) -> CaseSummary:
     """Return the summary of a case."""
     known = [result.met for result in criteria if result.met is not None]
+    anatomy = extraction.anatomy
     return CaseSummary(
         case_id=extraction.case.case_id,
         objectives=len(extraction.derived),
         structures=tuple(_structure_row(note) for note in extraction.structures),
         criteria_met=sum(known),
         criteria=len(known),
+        files=CaseSummary.files if anatomy is None else (*CaseSummary.files, ANATOMY),
+        changes=0 if anatomy is None else sum(change.applied for change in anatomy.changes),
+        reviews=() if anatomy is None else tuple(review.explain() for review in anatomy.reviews),
     )
 
 
@@ -87,6 +97,8 @@ def write_case_files(folder: Path, extraction: Extraction, criteria: Sequence[Cr
     write_objectives(folder / JSON, extraction.objectives)
     atomic_write(folder / CSV, _csv(_OBJECTIVE_COLUMNS, map(_objective_row, extraction.derived)))
     atomic_write(folder / STRUCTURES, _csv(_STRUCTURE_COLUMNS, map(_structure_row, extraction.structures)))
+    if extraction.anatomy is not None:
+        atomic_write(folder / ANATOMY, json.dumps(extraction.anatomy.to_plain(), indent=1, ensure_ascii=False) + "\n")
     atomic_write(folder / MARKDOWN, _markdown(extraction, criteria, dose))
 
 
@@ -101,6 +113,8 @@ def write_cohort_files(out: Path, done: Sequence[CaseSummary], failed: Mapping[s
                 "objectives": summary.objectives,
                 "criteria_met": summary.criteria_met,
                 "criteria": summary.criteria,
+                "anatomy_changes": summary.changes,
+                "reviews": list(summary.reviews),
                 **{status.value: summary.named(status) for status in (Status.DROPPED, Status.ABSENT, Status.REPLACED)},
             }
             for summary in done
@@ -167,6 +181,7 @@ def _markdown(extraction: Extraction, criteria: Sequence[CriterionResult], dose:
     ]
     parts = (
         f"# Objectives of {case.case_id}\n\nPrescription: {prescriptions}. Dose: {dose}. All doses are total Gy.\n",
+        *_anatomy_parts(extraction),
         "## Objectives\n",
         _table(("objective", "the dose has", "margin", "rule"), objectives),
         "## Structures\n",
@@ -175,6 +190,20 @@ def _markdown(extraction: Extraction, criteria: Sequence[CriterionResult], dose:
         _table(("criterion", "value", ""), judged),
     )
     return "\n".join(parts)
+
+
+def _anatomy_parts(extraction: Extraction) -> Iterable[str]:
+    """Return what the anatomy did, in sentences; nothing where it was not asked."""
+    anatomy = extraction.anatomy
+    if anatomy is None:
+        return
+    side = anatomy.side
+    demand = f"**REVIEW REQUIRED: {len(anatomy.reviews)}.** " if anatomy.reviews else ""
+    yield (
+        f"## Anatomy\n\n{demand}Highest target: {side.side.value} ({side.left_percent:.0f} % of it left of the "
+        f"midline: {side.midline_from}).\n"
+    )
+    yield "".join(f"- {sentence}\n" for sentence in anatomy.sentences) or "- Nothing to change.\n"
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -84,10 +84,11 @@ def build_job(cfg: DictConfig, reader: AbstractReader) -> PlanJob:
         | {"fluence": settings.determinants},
         out=Path(cfg.out),
         overwrite=cfg.overwrite,
+        beams=build(cfg.beams),
     )
 
 
-_SETTINGS = ("planner", "optimiser", "delivery")
+_SETTINGS = ("beams", "planner", "optimiser", "delivery")
 
 
 def _delivery(node: DictConfig | None, settings: InfluenceSettings, cache: Path) -> Delivery | None:

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from dosewright.jobs.plan_comparison import PlanDoses
 from dosewright.jobs.plan_figures import save_figures
 from dosewright.jobs.plan_record import SCHEMA, Record, make_record
 from dosewright.jobs.plan_report import write_report
+from dosewright.jobs.plan_trace import write_trace
+from dosewright.planning.beam_setup import AbstractBeamSetup, CaseBeams
+from dosewright.planning.checkpoint import Checkpoint
 from dosewright.planning.deliver import Delivered, Delivery
 from dosewright.planning.goals import AbstractPlanner
 from dosewright.planning.plan_case import OptimiserSettings, Plan, plan_case
@@ -43,6 +46,7 @@ class PlanJob:
         settings: All of these as plain data; a plan made with the same is not made again.
         out: Folder of all results.
         overwrite: Plan again what is there.
+        beams: Which beams are used.
     """
 
     reader: AbstractReader
@@ -54,6 +58,7 @@ class PlanJob:
     settings: Mapping[str, Any]
     out: Path
     overwrite: bool = False
+    beams: AbstractBeamSetup = field(default_factory=CaseBeams)
 
     def plan_one(self, case_id: str) -> Record:
         """Return a case's record: the one that is there if it is of the same settings, else a new one."""
@@ -67,13 +72,14 @@ class PlanJob:
     def _planned(self, case_id: str, made_with: Mapping[str, Any]) -> Record:
         folder, clock = self._folder(case_id), _Clock()
         (folder / "report.json").unlink(missing_ok=True)  # written last: it says that all else is there
-        case = self.reader.read(case_id)
+        case = self.beams.applied(self.reader.read(case_id))
         clock.lap("reading the case")
         wanted_gy = self.source.dose_gy(case)
         clock.lap("dose asked for")
         influence = self.influence(case)
         clock.lap(INFLUENCE)
-        plan = plan_case(case, wanted_gy, influence, self.planner, self.optimiser, self.delivery)
+        checkpoint = Checkpoint(folder / "course.npz", json.dumps(made_with, sort_keys=True))
+        plan = plan_case(case, wanted_gy, influence, self.planner, self.optimiser, self.delivery, checkpoint)
         clock.lap("planning", plan.seconds)
         delivered_gy = None if plan.delivered is None else plan.delivered.dose_gy
         doses = PlanDoses.of(case, wanted_gy, plan.dose_gy, delivered_gy, self.source.label)
@@ -82,6 +88,8 @@ class PlanJob:
         if plan.delivered is not None:
             write_apertures(folder / "apertures.json", plan.delivered)
         pictures = save_figures(doses, influence.beams, influence.beamlets, plan.fluence, folder)
+        if plan.trace is not None:
+            pictures["trace"] = write_trace(plan.trace, folder)
         clock.lap("doses and pictures")
         record = make_record(
             case, plan, doses, influence, dose_source=self.source.describe(), made_with=made_with, seconds={}
@@ -90,6 +98,7 @@ class PlanJob:
         record["seconds"] = clock.seconds | {"in all": clock.total}
         write_report(record, pictures, folder / "report.html")
         atomic_write(folder / "report.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
+        checkpoint.remove()
         return record
 
     def _made_with(self, case_id: str) -> dict[str, Any]:

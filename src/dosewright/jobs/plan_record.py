@@ -74,7 +74,7 @@ def make_record(
         "peak_memory_gb": peak_memory_gb(),
         "versions": versions(),
         "note": RESEARCH_NOTE,
-    }
+    } | ({} if plan.trace is None else {"trace": plan.trace.to_plain()})
 
 
 def _solve(result: Result, influence: DoseInfluence) -> dict[str, Any]:

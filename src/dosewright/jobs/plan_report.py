@@ -8,6 +8,7 @@ from typing import Any
 from dosewright.core import Role, role_of
 from dosewright.jobs import report_page
 from dosewright.jobs.plan_record import RESEARCH_NOTE, criteria_met
+from dosewright.jobs.plan_trace import item_headings, item_rows
 
 Record = Mapping[str, Any]
 
@@ -19,6 +20,7 @@ td.missed { color: #b3261e; font-weight: 600; } td.met { color: #1b6e32; }
 .research { border: 1px solid #d5dae3; border-radius: 8px; padding: .5rem 1rem; color: #5a6475; }
 """
 _CAPTIONS = {
+    "trace": "Score of every plan on the way, and of the items that changed most.",
     "dvh": "Cumulative dose-volume histograms.",
     "slices": "Isodoses in percent of the highest prescription, and the difference from the dose asked for.",
     "reference": "The same against the reference dose.",
@@ -40,6 +42,7 @@ def write_report(record: Record, pictures: Mapping[str, Path], path: Path) -> Pa
         f"<p class='research'>{escape(RESEARCH_NOTE)}</p>",
         report_page.tiles(_tiles(record)),
         report_page.remarks(record["remarks"]),
+        _iterations(record, pictures),
         "<h2>Dose-volume histograms</h2>" + _picture("dvh", pictures),
         "<h2>Slices</h2>" + _picture("slices", pictures),
         _folded("Against the reference", _picture("reference", pictures)),
@@ -75,7 +78,24 @@ def _tiles(record: Record) -> list[tuple[str, str, str]]:
     found.append((f"{record['solve']['seconds']:.1f} s", "to optimise", str(record["solve"]["status"])))
     if record["sequencing"]:
         found.append((f"{record['sequencing']['segments']}", "segments", f"{record['sequencing']['mu']:.0f} MU"))
+    if "trace" in record:
+        trace = record["trace"]
+        found.append(
+            (f"{trace['best_score']:.1f}", f"points of {trace['maximum']:g}", f"{trace['gain']:+.1f} by iterating")
+        )
     return found
+
+
+def _iterations(record: Record, pictures: Mapping[str, Path]) -> str:
+    trace = record.get("trace")
+    if trace is None:
+        return ""
+    note = (
+        f"<p class='note'>{len(trace['steps'])} plans, from {trace['first_score']:.2f} to {trace['best_score']:.2f} "
+        f"points of {trace['maximum']:g} (plan {trace['best_iteration']}). {escape(trace['stopped'])}.</p>"
+    )
+    items = report_page.table(item_headings(trace), item_rows(trace), 2)
+    return f"<h2>Iterations</h2>{note}{_picture('trace', pictures)}{_folded('Scorecard, item by item', items)}"
 
 
 def _gap_table(record: Record) -> str:

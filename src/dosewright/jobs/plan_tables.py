@@ -22,6 +22,7 @@ _COLUMNS = (
     *("case_id", "status", "error_gy", "error_high_gy", "dose_score_wanted_gy", "dose_score_plan_gy"),
     *("dvh_score_wanted_gy", "dvh_score_plan_gy", "criteria_wanted", "criteria_plan", "criteria_reference"),
     *("criteria_that_apply", "segments", "mu", "kkt_residual", "optimisation_s", "total_s"),
+    *("score_first", "score_best", "score_sequenced", "score_maximum", "plans"),
 )
 _GAP_COLUMNS = ("case_id", "structure", "index", "unit", "dose", "value", "gap")
 
@@ -75,6 +76,18 @@ def case_row(record: Record) -> dict[str, Any]:
         "kkt_residual": record["solve"]["kkt_residual"],
         "optimisation_s": record["solve"]["seconds"],
         "total_s": record["seconds"].get("in all"),
+    } | _iterations(record.get("trace"))
+
+
+def _iterations(trace: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the scores of an iterative planner's first and best plan; None where there was no iterating."""
+    known = trace or {}
+    return {
+        "score_first": known.get("first_score"),
+        "score_best": known.get("best_score"),
+        "score_sequenced": (known.get("delivered") or {}).get("score"),
+        "score_maximum": known.get("maximum"),
+        "plans": None if trace is None else len(trace["steps"]),
     }
 
 
@@ -115,11 +128,21 @@ def markdown(summary: Mapping[str, Any]) -> str:
             f"- {gap['case_id']}: {gap['structure']} {gap['index']} {gap['gap_gy']:+.2f} Gy\n"
             for gap in summary["largest_gaps"]
         ),
+        *_scores([*rows, means | {"case_id": "**mean**"}] if len(rows) > 1 else rows),
     ]
     for heading, lines in (("Remarks", _remark_lines(summary)), ("Failed", _failed_lines(summary))):
         if lines:
             parts += [f"\n## {heading}\n\n", *(f"- {line}\n" for line in lines)]
     return "\n".join(part.rstrip("\n") for part in parts if part) + "\n"
+
+
+def _scores(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    if all(row["score_best"] is None for row in rows):
+        return []
+    names = ("score_first", "score_best", "score_sequenced", "score_maximum", "plans")
+    cells = [[row["case_id"], *(_shown(row[name], 0 if name == "plans" else 2) for name in names)] for row in rows]
+    heading = "\n## Scorecard\n\nPoints of the first plan, of the best one, and of that sequenced.\n"
+    return [heading, _markdown_table(["case", "first", "best", "sequenced", "of", "plans"], cells)]
 
 
 def print_summary(summary: Mapping[str, Any], console: Console) -> None:

@@ -174,6 +174,9 @@ class NoQuantiser(nn.Module):
 
     codebook_sizes: tuple[int, ...] = ()
 
+    def __init__(self) -> None:
+        super().__init__()  # nn.Module takes any argument; this one takes none
+
     def forward(self, latent: Float[Tensor, "b c z y x"]) -> Quantised:
         """Return the latent, in float32, with no index planes and a loss of 0."""
         latent = latent.float()
@@ -208,7 +211,10 @@ def make_quantiser(channels: int, settings: Mapping[str, Any]) -> nn.Module:
         raise InputError(f"must be one of {', '.join(_KINDS)}", argument="quantiser kind", value=kind)
     known = set(inspect.signature(_KINDS[kind]).parameters) - {"channels"}
     if unknown := sorted(set(arguments) - known):
-        raise InputError(f"must be among {sorted(known)}", argument=f"settings of the {kind} quantiser", value=unknown)
+        rule = (
+            f"must be among {sorted(known)}" if known else "must be none: 'model.quantiser={kind:none}' has no settings"
+        )
+        raise InputError(rule, argument=f"settings of the {kind} quantiser", value=unknown)
     return _KINDS[kind](**arguments) if kind == "none" else _KINDS[kind](channels, **arguments)
 
 

@@ -8,7 +8,7 @@ these the ones where dose is scored: elsewhere a zero says that dose was not cal
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,58 +19,14 @@ from dosewright.core.case import DOSE_MAX_GY
 from dosewright.core.types import FloatVolume, Mask
 from dosewright.dose.dvh import sorted_dose_at_cc
 from dosewright.dose.voxels import Voxels, percentile
+from dosewright.objectives.anatomy_goals import with_anatomy
+from dosewright.objectives.derived import Derived, Extraction
 from dosewright.objectives.extraction_rules import ExtractionSettings, Origin
 from dosewright.objectives.helper_settings import Part, Status
 from dosewright.objectives.helpers import PlanningStructures, StructureNote, planning_structures
 from dosewright.objectives.objective import Kind, Objective
 
 DECIMALS = 2  # of an objective's dose, in Gy; as AIRTP rounds
-
-
-@dataclass(frozen=True)
-class Derived:
-    """An objective and what it was made from.
-
-    Args:
-        objective: The objective.
-        part: What its structure is to the optimisation.
-        origin: Where it comes from.
-        measure: What was read off the dose ("D10", "Dmean", "D0.1cc").
-        dose_has_gy: The dose's own value of that, total Gy.
-        rule: Name of the margin rule, or what the prescription was multiplied by.
-    """
-
-    objective: Objective
-    part: Part
-    origin: Origin
-    measure: str
-    dose_has_gy: float
-    rule: str
-
-    @property
-    def margin_gy(self) -> float:
-        """How far the objective lies from the dose, Gy; negative where it asks for less."""
-        return _wanted_gy(self) - self.dose_has_gy
-
-
-@dataclass(frozen=True, eq=False)
-class Extraction:
-    """The objectives of a dose.
-
-    Args:
-        case: The case; the helper structures that objectives name are among its structures.
-        derived: Objectives with their origin, targets first.
-        structures: What became of every structure.
-    """
-
-    case: PatientCase
-    derived: tuple[Derived, ...]
-    structures: tuple[StructureNote, ...]
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:
-        """The objectives alone."""
-        return tuple(item.objective for item in self.derived)
 
 
 def extract_objectives(
@@ -94,7 +50,22 @@ def extract_objectives(
     absent = [note.name for note in planned.notes if note.status is Status.ABSENT]
     if absent and settings.absent == "raise":
         raise InputError(f"must hold {absent}", argument=f"structures of {case.case_id}", value=tuple(case.structures))
-    reader = _Reader(planned, dose, settings)
+    found = derive_objectives(planned, dose, settings)
+    return found if settings.anatomy is None else with_anatomy(found, dose, settings.anatomy, settings.helpers)
+
+
+def derive_objectives(planned: PlanningStructures, dose_gy: FloatVolume, settings: ExtractionSettings) -> Extraction:
+    """Return the objectives that a dose leads to in structures that were made before, as `planning_structures` does.
+
+    Args:
+        planned: The structures.
+        dose_gy: Total dose in Gy on their case's grid, finite and not negative.
+        settings: `helpers`, `expected` and `absent` no longer count.
+
+    Raises:
+        InputError: If the dose is zero in a target.
+    """
+    reader = _Reader(planned, dose_gy, settings)
     seen = {name: part for name, part in planned.parts.items() if part is Part.TARGET or reader.sees(name)}
     derived = [item for name, part in seen.items() for item in reader.derive(name, part)]
     notes = (_unseen(note) if note.name in planned.parts.keys() - seen else note for note in planned.notes)
@@ -155,8 +126,8 @@ class _Reader:
         for volume in self.settings.point_volumes_percent(part):
             dose_gy = float(percentile(ascending_gy, 100.0 - volume))
             item = self._follow(name, part, "max_dvh", volume, f"D{volume:g}", dose_gy, Origin.POINT)
-            if _wanted_gy(item) < least_gy:
-                least_gy = _wanted_gy(item)
+            if item.wanted_gy < least_gy:
+                least_gy = item.wanted_gy
                 yield item
 
     def _line(self, name: str, part: Part, ascending_gy: Voxels) -> Iterator[Derived]:
@@ -165,8 +136,8 @@ class _Reader:
         for volume in self.settings.line_volumes_percent:
             dose_gy = float(percentile(ascending_gy, 100.0 - volume))
             item = self._follow(name, part, "max_dvh", volume, f"D{volume:g}", dose_gy, Origin.LINE)
-            if _wanted_gy(item) < least_gy:
-                least_gy = _wanted_gy(item)
+            if item.wanted_gy < least_gy:
+                least_gy = item.wanted_gy
                 yield replace(item, objective=replace(item.objective, priority=priority))
 
     def _maximum(self, name: str, part: Part, ascending_gy: Voxels, volume_cc: float) -> Derived:
@@ -204,10 +175,6 @@ class _Reader:
     def _ascending(self, mask: Mask) -> Voxels:
         inside: Float[np.ndarray, " n"] = self.dose_gy[mask & self.counted]
         return torch.from_numpy(np.sort(inside).astype(np.float64))
-
-
-def _wanted_gy(item: Derived) -> float:
-    return float(item.objective.dose_gy or 0.0)
 
 
 def _unseen(note: StructureNote) -> StructureNote:

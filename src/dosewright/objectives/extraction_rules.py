@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dosewright.core import InputError
+from dosewright.objectives.anatomy.settings import AnatomySettings
 from dosewright.objectives.helper_settings import HelperSettings, Part
 
 #: Parts of a plan whose objectives follow the dose; targets follow their prescription.
@@ -36,6 +37,7 @@ class Origin(StrEnum):
     MEAN = "mean"
     MAXIMUM = "maximum"
     TARGET = "target"
+    GOAL = "goal"
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,7 @@ class ExtractionSettings:
         helpers: Which structures take part, and which are made.
         expected: Structures the plan should know; absent ones are listed.
         absent: "report" lists absent structures, "raise" refuses the case.
+        anatomy: Goals that follow the patient's anatomy: the organs they are for do not follow the dose; None for none.
 
     Raises:
         InputError: If a value is out of its range, or a part has no rule that holds everywhere.
@@ -182,6 +185,7 @@ class ExtractionSettings:
     helpers: HelperSettings = field(default_factory=HelperSettings)
     expected: Sequence[str] = ()
     absent: str = "report"
+    anatomy: AnatomySettings | None = None
 
     def __post_init__(self) -> None:
         for name in ("volumes_percent", "around_volumes_percent"):

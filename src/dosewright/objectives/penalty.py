@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dosewright.core import InputError
@@ -13,6 +13,7 @@ from dosewright.objectives.constraint import DoseConstraint
 from dosewright.objectives.curvature import Curvature
 from dosewright.objectives.layers import VoxelLayers
 from dosewright.objectives.objective import Objective
+from dosewright.objectives.screening import bent_rows, terms_of_rows
 from dosewright.objectives.terms.quadratic import QuadraticTerm
 from dosewright.objectives.terms.term import AbstractTerm
 
@@ -156,6 +157,22 @@ class DosePenalty:
             terms=tuple(term.of_plans(plans) for term in self.terms),
             constraints=tuple(constraint.of_plans(plans) for constraint in self.constraints),
         )
+
+    def bent_rows(self, dose_gy: Float[Tensor, "k n"], margin_gy: float) -> Bool[Tensor, " n"]:
+        """Return the voxels where the Hessian may differ from zero, for doses that change by less than the margin."""
+        self._check_dose(dose_gy)
+        return bent_rows(self.terms, dose_gy, margin_gy)
+
+    def of_rows(self, rows: Int[Tensor, " m"]) -> "DosePenalty":
+        """Return what the doses of some voxels cost by terms that bend there: without linear terms and constraints.
+
+        Args:
+            rows: Voxels, each once; all of those that terms other than quadratic and linear ones have.
+
+        Raises:
+            InputError: If such a term has a voxel that is not among the rows.
+        """
+        return DosePenalty(terms_of_rows(self.terms, rows, self.voxels), len(rows))
 
     def with_terms(self, *terms: AbstractTerm) -> "DosePenalty":
         """Return the penalty with more terms, which belong to no objective."""

@@ -1,7 +1,7 @@
 """A plan's fluence as apertures: sequenced, their weights optimised anew, and their dose on the case's grid."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -16,7 +16,7 @@ from dosewright.fluence.dose_influence import DoseInfluence
 from dosewright.fluence.fluence_map import fluence_maps
 from dosewright.fluence.projected_lbfgs import ProjectedLbfgs
 from dosewright.fluence.sequencer import AbstractSequencer
-from dosewright.fluence.sequencing import reweighted, sequence
+from dosewright.fluence.sequencing import SequencedPlan, reweighted, sequence
 from dosewright.fluence.solver import AbstractSolver, StopRule
 from dosewright.fluence.status import Violation
 from dosewright.objectives.penalty import DosePenalty
@@ -80,6 +80,7 @@ def deliver(
     fluence: Float[Tensor, " b"],
     penalty: DosePenalty,
     delivery: Delivery,
+    factor: Callable[[FloatVolume], float] | None = None,
 ) -> Delivered:
     """Return a fluence's apertures and what they give.
 
@@ -89,6 +90,7 @@ def deliver(
         fluence: Of each beamlet.
         penalty: What the fluence was optimised for.
         delivery: How it is delivered.
+        factor: Dose on the case's grid → what the apertures' weights are multiplied by in the end; None leaves them.
 
     Raises:
         InputError: If the fluence is zero, the leaves do not reach it, or the monitor units are not known.
@@ -99,6 +101,8 @@ def deliver(
     plan = sequence(influence, fluence, delivery.sequencer, mu_per_fluence=units)
     if delivery.reweight and all((one.left_mm[0] == one.left_mm[1]).all() for one in plan.apertures):
         plan = reweighted(plan, influence, penalty, _solver(penalty), least_mu=float(delivery.least_mu))
+    if factor is not None and not penalty.constraints:
+        plan = _scaled(plan, factor(scored_dose(influence, plan.dose_gy, case)))
     delivered = plan.fluence.double().cpu().numpy()
     measures = complexity(
         plan.apertures,
@@ -109,6 +113,11 @@ def deliver(
     dose_gy = scored_dose(influence, plan.dose_gy, case)
     violations = broken(penalty.constraints, plan.dose_gy[None], AugmentedLagrangian.tolerance_gy)
     return Delivered(plan.apertures, delivered, dose_gy, plan.monitor_units, measures.to_dict(), violations)
+
+
+def _scaled(plan: SequencedPlan, factor: float) -> SequencedPlan:
+    apertures = tuple(aperture.with_weight(factor * aperture.weight) for aperture in plan.apertures)
+    return replace(plan, apertures=apertures, fluence=factor * plan.fluence, dose_gy=factor * plan.dose_gy)
 
 
 def _solver(penalty: DosePenalty) -> AbstractSolver:

@@ -20,6 +20,8 @@ class Goals:
         objectives: What the dose should be.
         helpers: Structures besides the case's own, on its grid.
         roles: Structure → role, where it differs from what the name says; mimicking is two-sided in targets.
+        shares: Structure → the share of a voxel of the dose grid that must be in it for the voxel to count, where that
+            is not one half.
         absent: What befalls an objective whose structure is absent, or empty on the dose grid: "raise", or "skip" to
             leave it out and say so.
     """
@@ -27,6 +29,7 @@ class Goals:
     objectives: tuple[Objective, ...]
     helpers: Mapping[str, Mask] = field(default_factory=dict)
     roles: Mapping[str, Role] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)
     absent: Absent = "raise"
 
 

@@ -2,28 +2,25 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+from jaxtyping import Float
 
-from dosewright.core import EXTERNAL, GridMismatchError, InputError, PatientCase, role_of
-from dosewright.core.types import FloatVolume, Mask
-from dosewright.fluence.augmented_lagrangian import AugmentedLagrangian
+from dosewright.core import GridMismatchError, InputError, PatientCase
+from dosewright.core.types import FloatVolume
 from dosewright.fluence.dose_influence import DoseInfluence
-from dosewright.fluence.problem import FluenceProblem
-from dosewright.fluence.sketched_lbfgs import SketchedLbfgs
-from dosewright.fluence.solver import StopRule, solve
+from dosewright.fluence.solver import StopRule
 from dosewright.fluence.status import Result, Status
-from dosewright.objectives.compile import compile_objectives
 from dosewright.objectives.objective import Objective
 from dosewright.objectives.penalty import DosePenalty
+from dosewright.planning.checkpoint import Checkpoint
 from dosewright.planning.deliver import Delivered, Delivery, deliver, fluence_complexity, scored_dose
-from dosewright.planning.goals import AbstractPlanner, Goals
-
-TARGET_SHARE = 0.1  # a target that no voxel of the dose grid has half of takes those that have this share
+from dosewright.planning.goals import AbstractPlanner
+from dosewright.planning.iterate import Optimised, iterate
+from dosewright.planning.iterative_planner import AbstractCourse, AbstractIterativePlanner
+from dosewright.planning.solve_goals import GoalSolver
+from dosewright.planning.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,7 @@ class Plan:
         complexity: Measure → value, of the apertures where there are any, else of the fluence.
         delivered: The apertures and their dose, or None.
         seconds: Step → wall time.
+        trace: How an iterative planner came to it; None of others.
     """
 
     case_id: str
@@ -82,6 +80,7 @@ class Plan:
     complexity: Mapping[str, float | int]
     delivered: Delivered | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    trace: Trace | None = None
 
 
 def plan_case(
@@ -91,8 +90,9 @@ def plan_case(
     planner: AbstractPlanner,
     optimiser: OptimiserSettings | None = None,
     delivery: Delivery | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Plan:
-    """Return the plan that comes nearest to what the planner asks for.
+    """Return the plan that comes nearest to what the planner asks for; of an iterative planner the best one.
 
     Contradictory constraints, or too few steps, are no error: the best plan found is returned, its status and remarks
     say what is wrong.
@@ -104,23 +104,27 @@ def plan_case(
         planner: What the dose should be like.
         optimiser: How to optimise; None takes the defaults.
         delivery: How to make apertures; None makes none.
+        checkpoint: Where an iterative planner keeps what it has after each plan; None keeps nothing.
 
     Raises:
         GridMismatchError: If the wanted dose has another shape than the case.
         InputError: If the wanted dose is not finite, a target is out of the beams' reach, no objective is left, or one
             names an absent structure that may not be skipped.
+        StorageError: If the checkpoint cannot be written.
     """
     _check_wanted(case, wanted_gy)
-    _check_reach(case, influence)
-    clock = time.perf_counter()
-    penalty = _compiled(case, wanted_gy, influence, planner.goals(case, wanted_gy))
-    seconds = {"setting up the problem": time.perf_counter() - clock}
-    result = _solved(influence, penalty, optimiser or OptimiserSettings())
-    seconds["optimisation"] = result.seconds
+    clock, optimiser = time.perf_counter(), optimiser or OptimiserSettings()
+    solver = GoalSolver(case, wanted_gy, influence, optimiser.stop, float(optimiser.smoothness))
+    course = planner.course(case, wanted_gy) if isinstance(planner, AbstractIterativePlanner) else None
+    found = _optimised(planner, solver, course, wanted_gy, checkpoint)
+    result, penalty, trace = found.result, found.penalty, found.trace
+    seconds = {"setting up the problem": time.perf_counter() - clock - result.seconds, "optimisation": result.seconds}
     delivered = None
     if delivery is not None and case.technique != "proton":
         clock = time.perf_counter()
-        delivered = deliver(case, influence, result.fluence[0], penalty, delivery)
+        factor = None if course is None else course.factor
+        delivered = deliver(case, influence, result.fluence[0], penalty, delivery, factor)
+        trace = None if trace is None or course is None else replace(trace, delivered=course.judge(delivered.dose_gy))
         seconds["sequencing"] = time.perf_counter() - clock
     fluence = result.fluence[0].double().cpu().numpy()
     return Plan(
@@ -130,17 +134,25 @@ def plan_case(
         result=result,
         objectives=tuple(zip(penalty.objectives, penalty.values(result.dose)[0].tolist(), strict=True)),
         skipped=penalty.skipped,
-        remarks=tuple(_remarks(case, result, penalty, delivery, delivered)),
+        remarks=(*_remarks(case, result, penalty, delivery, delivered), *_unfinished(trace)),
         complexity=fluence_complexity(influence, fluence) if delivered is None else delivered.complexity,
         delivered=delivered,
         seconds=seconds,
+        trace=trace,
     )
 
 
-def _solved(influence: DoseInfluence, penalty: DosePenalty, optimiser: OptimiserSettings) -> Result:
-    problem = FluenceProblem(influence, penalty, smoothness=float(optimiser.smoothness))
-    stop = optimiser.stop
-    return solve(problem, AugmentedLagrangian(stop=stop) if penalty.constraints else SketchedLbfgs(stop=stop))
+def _optimised(
+    planner: AbstractPlanner,
+    solver: GoalSolver,
+    course: AbstractCourse | None,
+    wanted_gy: FloatVolume,
+    checkpoint: Checkpoint | None,
+) -> Optimised:
+    if course is not None and isinstance(planner, AbstractIterativePlanner):
+        return iterate(course, solver, planner.stop, checkpoint)
+    penalty = solver.compiled(planner.goals(solver.case, wanted_gy))
+    return Optimised(solver.solved(penalty), penalty)
 
 
 def _check_wanted(case: PatientCase, wanted_gy: FloatVolume) -> None:
@@ -150,44 +162,6 @@ def _check_wanted(case: PatientCase, wanted_gy: FloatVolume) -> None:
     if not np.isfinite(wanted_gy).all():
         bad = f"{np.count_nonzero(~np.isfinite(wanted_gy))} voxels NaN or infinite"
         raise InputError("must be finite", argument="wanted_gy", value=bad)
-
-
-def _target_rows(case: PatientCase, influence: DoseInfluence, name: str) -> Bool[Tensor, " n"]:
-    """Return the rows of a target; those with a small share of it where none has half, so that it is not lost."""
-    rows = influence.mask(case.structures[name], case.grid)
-    return rows if bool(rows.any()) else influence.mask(case.structures[name], case.grid, TARGET_SHARE)
-
-
-def _check_reach(case: PatientCase, influence: DoseInfluence) -> None:
-    """Refuse targets that the dose grid or the beams miss."""
-    open_field_gy = influence.forward(torch.ones(influence.shape[1], device=influence.device, dtype=influence.dtype))
-    for name in case.targets:
-        rows = _target_rows(case, influence, name)
-        if not bool(rows.any()):
-            spacing = influence.grid.spacing_xyz_mm
-            raise InputError("must not fall between the voxels of the dose grid", argument=name, value=spacing)
-        reached = float(open_field_gy[rows].mean())
-        if not reached > 0:
-            angles = tuple(beam.gantry_angle_deg for beam in influence.beams)
-            rule = f"cannot be reached: the beams at {angles}° give it no dose whatever their fluence"
-            raise InputError(rule, argument=name, value=reached)
-
-
-def _compiled(case: PatientCase, wanted_gy: FloatVolume, influence: DoseInfluence, goals: Goals) -> DosePenalty:
-    named = {objective.structure for objective in goals.objectives}
-    volumes: dict[str, Mask] = {EXTERNAL: case.body, **case.structures, **goals.helpers}
-    masks = {
-        name: _target_rows(case, influence, name) if name in case.prescription_gy else influence.mask(mask, case.grid)
-        for name, mask in volumes.items()
-        if name in named
-    }
-    roles = {name: role_of(name) for name in masks} | dict(goals.roles)
-    wanted = influence.sample(wanted_gy, case.grid, inside=case.scored_mask)
-    penalty = compile_objectives(goals.objectives, masks, roles, wanted, missing=goals.absent)
-    if not (penalty.terms or penalty.constraints):
-        rule = "must hold at least one for a structure that the case has"
-        raise InputError(rule, argument="objectives", value=[objective.describe() for objective in goals.objectives])
-    return penalty
 
 
 def _remarks(
@@ -203,3 +177,8 @@ def _remarks(
         yield f"left out, as the structure is absent or between the dose grid's voxels: {objective.describe()}"
     if delivery is not None and case.technique == "proton":
         yield "not sequenced: collimators shape photon beams only"
+
+
+def _unfinished(trace: Trace | None) -> Iterator[str]:
+    if trace is not None and trace.failed:
+        yield f"{trace.stopped}; the best of the {len(trace.steps)} plans before it was kept"

@@ -1,0 +1,59 @@
+"""`dosewright plan` with other beams than the cases' own."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cases import make_case
+from dosewright.core import PatientCase
+from dosewright.fluence.dose_influence import DoseInfluence
+from dosewright.io.prepared import write_case
+from dosewright.jobs import plan as job
+from dosewright.jobs.plan import run
+from plan_problems import make_influence
+from tiny import config
+
+SETTINGS = ("dose=reference", "planner=replay", "delivery=null", "optimiser.max_steps=1", "influence_cache=unused")
+
+
+def influence_of(case: PatientCase, *_: object, **__: object) -> DoseInfluence:
+    return make_influence(case, tuple(round(beam.gantry_angle_deg) for beam in case.beams))
+
+
+def test_the_beams_are_planned_with_and_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+) -> None:
+    case = make_case()
+    dose = np.where(case.body, 30.0, 0).astype(np.float32)
+    write_case(tmp_path / "in" / "case_1.case", replace(case, dose_gy=dose))
+    asked: list[tuple[float, ...]] = []
+
+    def counted(case: PatientCase, *_: object, **__: object) -> DoseInfluence:
+        asked.append(tuple(beam.gantry_angle_deg for beam in case.beams))
+        return influence_of(case)
+
+    monkeypatch.setattr(job, "cached_influence", counted)
+    monkeypatch.setattr("dosewright.jobs.plan_figures.DPI", 20)
+
+    def plan(*overrides: str) -> dict:
+        cfg = config("plan", *SETTINGS, f"out={tmp_path / 'out'}", *overrides)
+        cfg.data.reader = {"_target_": "dosewright.io.prepared.PreparedReader", "folder": str(tmp_path / "in")}
+        run(cfg)
+        return json.loads((tmp_path / "out" / "cases" / "case_1" / "report.json").read_text())
+
+    four = ("beams=nine", "beams.count=4")
+    record = plan(*four)
+    assert record["made_with"]["settings"]["beams"] == {
+        "_target_": "dosewright.planning.beam_setup.EquispacedBeams",
+        "count": 4,
+        "start_deg": 0,
+        "modality": "photon",
+    }
+    with np.load(tmp_path / "out" / "cases" / "case_1" / "plan.npz") as stored:
+        np.testing.assert_array_equal(stored["gantry_angle_deg"], [0.0, 90.0, 180.0, 270.0])
+    assert plan(*four) == record  # there already
+    plan("beams=given", "beams.gantry_angles_deg=[0,90]")
+    assert asked == [(0.0, 90.0, 180.0, 270.0), (0.0, 90.0)]
