@@ -91,7 +91,7 @@ def test_setup_installs_torch_the_extras_and_the_pins_once(machine: BareMachine)
     assert machine.make("setup").returncode == 0
     (install,) = machine.installs
     assert "torch==2.13.0" in install
-    assert "-e .[plans,sweeps,notebooks,dev] -c constraints.txt" in install
+    assert "-e .[plans,sweeps,factory,notebooks,dev] -c constraints.txt" in install
     second = machine.make("setup")
     assert second.returncode == 0
     assert second.stdout.count("Installing") == 0

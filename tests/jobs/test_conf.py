@@ -25,7 +25,13 @@ GROUPS = sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and 
 
 # Groups that are not a training's, and what their choices ask their user for.
 JOB_OF = {"beams": "plan", "fluence": "plan", "planner": "plan", "sequencing": "plan", "objectives": "objectives"}
-ASKED_FOR = {"beams=given": ["beams.gantry_angles_deg=[0]"], "planner=listed": ["planner.path=unused"]}
+JOB_OF |= {"cluster": "generate", "factory": "generate"}
+ASKED_FOR = {
+    "beams=given": ["beams.gantry_angles_deg=[0]"],
+    "planner=listed": ["planner.path=unused"],
+    "cluster=kubernetes": ["cluster.image=unused"],
+}
+NOT_INSTALLED = {"dask_kubernetes.operator.KubeCluster"}  # in no extra: the operator's users have it
 
 
 def choices(group: str) -> list[str]:
@@ -81,7 +87,8 @@ def test_every_target_exists() -> None:
     for path in conf_dir().rglob("*.yaml"):
         named |= set(targets(OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
     assert len(named) > 25
-    assert [name for name in sorted(named) if not callable(get_object(name))] == []
+    assert named >= NOT_INSTALLED
+    assert [name for name in sorted(named - NOT_INSTALLED) if not callable(get_object(name))] == []
 
 
 @pytest.mark.parametrize("name", choices("experiment"))

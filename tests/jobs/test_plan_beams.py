@@ -57,3 +57,27 @@ def test_the_beams_are_planned_with_and_recorded(
     assert plan(*four) == record  # there already
     plan("beams=given", "beams.gantry_angles_deg=[0,90]")
     assert asked == [(0.0, 90.0, 180.0, 270.0), (0.0, 90.0)]
+
+
+def test_arcs_tell_what_they_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
+    """Two arcs to and fro over the same four beams deliver all apertures between them."""
+    case = make_case()
+    dose = np.where(case.body, 30.0 + 30.0 * case.structures["PTV_High"], 0).astype(np.float32)
+    write_case(tmp_path / "in" / "case_1.case", replace(case, dose_gy=dose))
+    monkeypatch.setattr(job, "cached_influence", influence_of)
+    monkeypatch.setattr("dosewright.jobs.plan_figures.DPI", 20)
+    arcs = "beams.arcs=[{start_deg:181,span_deg:358},{start_deg:179,span_deg:358,clockwise:false}]"
+    kept = [setting for setting in SETTINGS if not setting.startswith("delivery")]
+    cfg = config(
+        "plan", *kept, "delivery.mu_per_fluence=300", "beams=arcs", arcs, "beams.spacing_deg=90", f"out={tmp_path}"
+    )
+    cfg.data.reader = {"_target_": "dosewright.io.prepared.PreparedReader", "folder": str(tmp_path / "in")}
+    run(cfg)
+    folder = tmp_path / "cases" / "case_1"
+    told = json.loads((folder / "report.json").read_text())["arcs"]
+    apertures = json.loads((folder / "apertures.json").read_text())["apertures"]
+    assert len(told) == 2
+    assert {aperture["beam"] for aperture in apertures} == {0, 1, 2, 3}
+    units = sum(aperture["monitor_units"] for aperture in apertures)
+    assert sum(arc["monitor_units"] for arc in told) == pytest.approx(units, abs=1e-3)
+    assert all(arc["seconds"] >= 358 / 6.0 - 90 / 6.0 for arc in told)  # at 6 degrees a second, the last sector aside

@@ -60,6 +60,11 @@ def test_a_line_of_the_summary() -> None:
         "kkt_residual": 1e-3,
         "optimisation_s": 4.0,
         "total_s": 20.0,
+        "score_first": None,
+        "score_best": None,
+        "score_sequenced": None,
+        "score_maximum": None,
+        "plans": None,
     }
 
 

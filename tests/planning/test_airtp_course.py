@@ -41,18 +41,22 @@ def test_targets_and_rings_keep_to_the_prescription_whatever_the_dose(case: Pati
     for goals in (made.first(), made.next(uniform(case, 35.0))):
         assert goals is not None
         assert of(goals.objectives, "zPTV_High_Cover", "squared_underdose")[0].dose_gy == pytest.approx(70.7)
-        assert of(goals.objectives, "PTV_High", "squared_overdose")[0].dose_gy == pytest.approx(73.5)
+        most = of(goals.objectives, "zPTV_High_Cover", "squared_overdose")[0]
+        assert (most.dose_gy, most.priority) == (pytest.approx(73.5), pytest.approx(300 * 64 * 0.036 / 0.5, abs=0.01))
         assert of(goals.objectives, "zPTV_Low_Cover", "squared_underdose")[0].dose_gy == pytest.approx(56.56)
         ring = of(goals.objectives, "Ring_PTV_High", "squared_overdose")[0]
-        assert (ring.dose_gy, ring.priority) == (pytest.approx(73.5), 250.0)
+        ring_cc = np.count_nonzero(goals.helpers["Ring_PTV_High"]) * 0.036
+        assert (ring.dose_gy, ring.priority) == (pytest.approx(73.5), pytest.approx(250 * ring_cc / 0.5, abs=0.01))
         assert goals.absent == "skip"
-        assert goals.shares == {"zPTV_High_Cover": 0.1, "zPTV_Low_Cover": 0.1}
+        covered = ("zPTV_High_Cover", "zPTV_Low_Cover", "Ring_PTV_High", "Ring_PTV_Low")
+        assert goals.shares == dict.fromkeys(covered, 0.1)
         np.testing.assert_array_equal(goals.helpers["zPTV_High_Cover"], case.structures["PTV_High"])
 
 
 def test_edges_of_targets_can_be_left(case: PatientCase) -> None:
-    goals = course(case, steps(case), cover_share=None).first()
+    goals = course(case, steps(case), cover_share=None, hot_cc=None).first()
     assert of(goals.objectives, "PTV_High", "squared_underdose")[0].dose_gy == pytest.approx(70.7)
+    assert of(goals.objectives, "PTV_High", "squared_overdose")[0].priority == 300.0
     assert goals.shares == {}
 
 
@@ -67,9 +71,8 @@ def test_later_plans_are_asked_for_a_margin_beyond_the_latest(case: PatientCase)
     assert [(one.dose_gy, one.priority) for one in mean] == [
         (pytest.approx(34.0), pytest.approx(asked.priority, abs=0.01))
     ]
-    cord = of(goals.objectives, "SpinalCord", "cvar_upper")  # D0.03cc: 0.85 · 20, where the curve begins; V30Gy is 0
+    cord = of(goals.objectives, "SpinalCord", "squared_overdose")  # D0.03cc: 0.85 · 20, where its curve begins; V30Gy 0
     assert [one.dose_gy for one in cord] == [pytest.approx(17.0), 30.0]
-    assert cord[0].volume_percent == pytest.approx(100 * 0.5 / (56 * 0.036))
 
 
 def test_items_of_built_structures_have_their_own(case: PatientCase) -> None:
@@ -91,7 +94,9 @@ def test_no_item_asks_less_of_a_target_than_its_prescription(case: PatientCase) 
     goals = course(case, steps(case)).next(steps(case))
     assert goals is not None
     high = [one for one in goals.objectives if one.structure == "PTV_High"]
-    assert {(one.kind, one.dose_gy) for one in high} == {("squared_overdose", 73.5), ("cvar_upper", 73.5)}
+    assert high == []
+    edge = [one for one in goals.objectives if one.structure == "zPTV_High_Cover"]
+    assert {(one.kind, one.dose_gy) for one in edge} == {("squared_underdose", 70.7), ("squared_overdose", 73.5)}
     spilt = of(goals.objectives, "PTV_Low", "max_dvh")  # 100 % above 58.8 Gy, the curve's end is 80: 80 − 7
     assert [(one.dose_gy, one.volume_percent) for one in spilt] == [(58.8, pytest.approx(73.0))]
 
@@ -101,10 +106,10 @@ def test_no_item_asks_less_of_a_target_than_its_prescription(case: PatientCase) 
     [
         (Metric("mean_dose", None, None, "cGy"), 2000.0, "mean_upper", 20.0, None),
         (Metric("mean_dose", None, None, "%"), 50.0, "mean_upper", 35.0, None),
-        (Metric("max_dose", None, None, "Gy"), 20.0, "cvar_upper", 20.0, 100 * 0.5 / 1.728),
+        (Metric("max_dose", None, None, "Gy"), 20.0, "squared_overdose", 20.0, None),
         (Metric("dose_at_volume", 50.0, "%", "Gy"), 20.0, "max_dvh", 20.0, 50.0),
         (Metric("dose_at_volume", 0.864, "CC", "Gy"), 20.0, "max_dvh", 20.0, 50.0),  # of 48 voxels of 0.036 cc
-        (Metric("dose_at_volume", 0.03, "CC", "Gy"), 20.0, "cvar_upper", 20.0, 100 * 0.5 / 1.728),
+        (Metric("dose_at_volume", 0.03, "CC", "Gy"), 20.0, "squared_overdose", 20.0, None),
         (Metric("volume_at_dose", 30.0, "Gy", "CC"), 0.864, "max_dvh", 30.0, 50.0),
         (Metric("volume_at_dose", 50.0, "%", "%"), 40.0, "max_dvh", 35.0, 40.0),
     ],
@@ -151,7 +156,7 @@ def test_a_first_plan_by_the_card_or_by_a_protocol_needs_no_dose(case: PatientCa
     nothing = np.zeros(case.grid.shape_zyx, np.float32)
     by_card = course(case, nothing, start="card", card_share=0.5).first().objectives
     assert of(by_card, "Parotid_L", "mean_upper")[0].dose_gy == pytest.approx(26.0)
-    assert of(by_card, "SpinalCord", "cvar_upper")[0].dose_gy == pytest.approx(40.0)
+    assert of(by_card, "SpinalCord", "squared_overdose")[0].dose_gy == pytest.approx(40.0)
     by_protocol = course(case, nothing, start="protocol", protocol=(LIMIT, LIMIT | {"structure": "Heart"})).first()
     assert by_protocol.objectives[-1] == Objective.from_dict(LIMIT)
     for objectives in (by_card, by_protocol.objectives):

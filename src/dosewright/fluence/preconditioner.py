@@ -64,10 +64,9 @@ class Preconditioner:
         return change.square().sum(1) / self.damping + inside.square() @ self._change
 
 
-def _orthonormal(rows: Float[Tensor, "r n"]) -> Float[Tensor, "r n"]:
-    """Return rows that span the same space and are orthonormal, but for rounding."""
+def _orthonormal(rows: Float[Tensor, "r n"]) -> Float[Tensor, "m n"]:
+    """Return rows that span the same space, but for what rounding makes up, and are orthonormal, but for rounding."""
     rows = rows.contiguous()
-    gram = (rows @ rows.T).double()
-    gram.diagonal().add_(torch.finfo(rows.dtype).eps * gram.diagonal().mean())
-    factor = torch.linalg.cholesky(gram).to(rows.dtype)
-    return torch.linalg.solve_triangular(factor, rows, upper=False)
+    sizes, vectors = torch.linalg.eigh((rows @ rows.T).double())
+    kept = sizes > len(rows) * torch.finfo(rows.dtype).eps * sizes[-1]
+    return (vectors[:, kept] / sizes[kept].sqrt()).T.to(rows.dtype) @ rows

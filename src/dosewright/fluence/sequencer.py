@@ -4,10 +4,13 @@ from abc import ABC, abstractmethod
 
 from dosewright.fluence.apertures import Aperture
 from dosewright.fluence.fluence_map import FluenceMap
+from dosewright.fluence.mlc import Mlc
 
 
 class AbstractSequencer(ABC):
-    """A way to deliver a fluence map with a multileaf collimator."""
+    """A way to deliver a fluence map with a multileaf collimator, `mlc`."""
+
+    mlc: Mlc
 
     @abstractmethod
     def apertures(self, beam: FluenceMap, mu_per_fluence: float) -> tuple[Aperture, ...]:

@@ -101,6 +101,7 @@ def _client(node: DictConfig) -> Iterator[Any]:
             f"a cluster needs Dask ({error}); install it with: pip install 'dosewright[factory]', or take cluster=none"
         )
         raise MissingExtraError(rule) from error
+    logging.getLogger("distributed").setLevel(logging.WARNING)  # it gives itself a louder one when imported
     with build(node) as cluster, Client(cluster) as client:
         log.info("Dask cluster: %s", client.dashboard_link or cluster)
         yield client

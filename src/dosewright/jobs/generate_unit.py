@@ -135,5 +135,11 @@ def _write(store: PlanStore, anatomy: Path, maker: PlanMaker, plan: FactoryPlan,
 
 
 def _batches(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    for first in range(0, len(indices), size):
-        yield indices[first : first + size]
+    """Yield batches of nearly equal length, none longer than `size`: few plans take as long as many.
+
+    >>> [len(batch) for batch in _batches(range(100), 32)]
+    [25, 25, 25, 25]
+    """
+    count = -(-len(indices) // size)
+    for number in range(count):
+        yield indices[number * len(indices) // count : (number + 1) * len(indices) // count]

@@ -21,6 +21,8 @@ from dosewright.jobs.plan_figures import save_figures
 from dosewright.jobs.plan_record import SCHEMA, Record, make_record
 from dosewright.jobs.plan_report import write_report
 from dosewright.jobs.plan_trace import write_trace
+from dosewright.planning.arc_beams import ArcBeams
+from dosewright.planning.arc_delivery import delivered_arcs
 from dosewright.planning.beam_setup import AbstractBeamSetup, CaseBeams
 from dosewright.planning.checkpoint import Checkpoint
 from dosewright.planning.deliver import Delivered, Delivery
@@ -95,11 +97,19 @@ class PlanJob:
             case, plan, doses, influence, dose_source=self.source.describe(), made_with=made_with, seconds={}
         )
         clock.lap("indices and scores")
+        record["arcs"] = self._arcs(plan)
         record["seconds"] = clock.seconds | {"in all": clock.total}
         write_report(record, pictures, folder / "report.html")
         atomic_write(folder / "report.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
         checkpoint.remove()
         return record
+
+    def _arcs(self, plan: Plan) -> list[dict[str, float | int]]:
+        """Return what each arc takes to deliver, where the beams stand for arcs; nothing for fields."""
+        if not isinstance(self.beams, ArcBeams) or plan.delivered is None or self.delivery is None:
+            return []
+        arcs = delivered_arcs(self.beams, plan.delivered, self.delivery.sequencer.mlc)
+        return [arc.to_plain() for arc in arcs]
 
     def _made_with(self, case_id: str) -> dict[str, Any]:
         parts = {

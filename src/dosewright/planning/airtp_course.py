@@ -1,6 +1,6 @@
 """One case's way from plan to plan by AIRTP's rules (arXiv:2501.11803, Algorithm 1)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, final
 
@@ -11,9 +11,10 @@ from dosewright.core.types import FloatVolume
 from dosewright.objectives.derived import Derived
 from dosewright.objectives.extraction import DECIMALS, derive_objectives
 from dosewright.objectives.extraction_rules import Origin
+from dosewright.objectives.helper_settings import Part
 from dosewright.objectives.helpers import planning_structures
 from dosewright.objectives.objective import Objective
-from dosewright.planning.airtp_items import ScoredItems, hottest
+from dosewright.planning.airtp_items import ScoredItems
 from dosewright.planning.airtp_margin import Asked, value_worth
 from dosewright.planning.goals import Goals
 from dosewright.planning.iterative_planner import AbstractCourse, ItemOutcome, Judgement
@@ -43,7 +44,7 @@ class AirtpCourse(AbstractCourse):
         if all(bound.mask is None for bound in scorer.bound):
             rule = f"must hold a structure of the scorecard {scorer.card.name!r}"
             raise InputError(rule, argument=f"structures of {case.case_id}", value=tuple(case.structures))
-        self.items = ScoredItems(scorer, float(planner.hot_cc))
+        self.items = ScoredItems(scorer)
         self.planned = planning_structures(self.items.case, planner.extraction.helpers)
         known = self.planned.case.structures.items()
         self._helpers = {name: mask for name, mask in known if name not in case.structures}
@@ -65,7 +66,9 @@ class AirtpCourse(AbstractCourse):
     def of(self, objectives: Sequence[Objective]) -> Goals:
         """Return goals with these objectives."""
         share = self.planner.cover_share
-        shares = {} if share is None else dict.fromkeys(map(_cover, self.case.targets), float(share))
+        rings = (name for name, part in self.planned.parts.items() if part is Part.RING)
+        edged = (*map(_cover, self.case.targets), *rings)
+        shares = {} if share is None else dict.fromkeys(edged, float(share))
         return Goals(tuple(objectives), self._helpers, shares=shares, absent="skip")
 
     def judge(self, dose_gy: FloatVolume) -> Judgement:
@@ -102,28 +105,25 @@ class AirtpCourse(AbstractCourse):
 
     def _derived(self, dose_gy: FloatVolume, reach: float = 1.0) -> tuple[Objective, ...]:
         found = derive_objectives(self.planned, dose_gy, self.planner.extraction).derived
-        return tuple(_reaching(one, item, reach) for item in found for one in self._sharpened(item))
+        return tuple(_reaching(self._sharpened(item), item, reach) for item in found)
 
     def _prescribed(self) -> tuple[Objective, ...]:
         """Return the objectives of targets and rings alone, which no dose decides."""
         nowhere = np.ones(self.case.grid.shape_zyx, np.float32)
         found = derive_objectives(self.planned, nowhere, self.planner.extraction).derived
-        return tuple(one for item in found if item.origin is Origin.TARGET for one in self._sharpened(item))
+        return tuple(self._sharpened(item) for item in found if item.origin is Origin.TARGET)
 
-    def _sharpened(self, item: Derived) -> Iterator[Objective]:
-        """Yield an objective; those by the prescription also for a target's edge, and for the hottest voxels."""
-        objective = item.objective
+    def _sharpened(self, item: Derived) -> Objective:
+        """Return an objective; one by the prescription for a target's edge, too, and a ceiling for few voxels alike."""
+        objective, name = item.objective, item.objective.structure
         if item.origin is not Origin.TARGET:
-            yield objective
-        elif objective.kind == "squared_underdose":
-            name = objective.structure if self.planner.cover_share is None else _cover(objective.structure)
-            yield replace(objective, structure=name)
-        else:
-            yield objective
-            mask = self.planned.case.structures[objective.structure]
-            volume_cc = float(np.count_nonzero(mask)) * self.case.grid.voxel_volume_cc
-            priority, limit_gy = float(objective.priority), float(objective.dose_gy or 0.0)
-            yield hottest(objective.structure, limit_gy, priority, float(self.planner.hot_cc), volume_cc)
+            return objective
+        if objective.kind == "squared_overdose" and self.planner.hot_cc is not None:
+            volume_cc = float(np.count_nonzero(self.planned.case.structures[name])) * self.case.grid.voxel_volume_cc
+            share = max(volume_cc / float(self.planner.hot_cc), 1.0)
+            objective = replace(objective, priority=round(float(objective.priority) * share, DECIMALS))
+        edged = self.planner.cover_share is not None and name in self.case.targets
+        return replace(objective, structure=_cover(name)) if edged else objective
 
     def _from_card(self) -> tuple[Objective, ...]:
         """Return an objective per item: the value that has a share of its points."""

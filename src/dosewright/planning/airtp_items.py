@@ -43,12 +43,10 @@ class ScoredItems:
 
     Args:
         scorer: Bound to the case.
-        hot_cc: A limit on a smaller volume is asked of the mean of the hottest this much, as in a mean over all voxels
-            a few would weigh nothing.
     """
 
-    def __init__(self, scorer: Scorer, hot_cc: float = 0.5) -> None:
-        self.scorer, self.hot_cc = scorer, hot_cc
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
         self.case, self._names = _with_scored(scorer)
         self.steered = tuple(self._steered())
 
@@ -91,8 +89,8 @@ class ScoredItems:
         dose_gy, priority = round(dose_gy, DECIMALS), round(wish.priority, DECIMALS)
         if metric.kind == "mean_dose":
             return Objective(item.structure, "mean_upper", dose_gy, priority=priority)
-        if volume * item.volume_cc < 100.0 * self.hot_cc:
-            return hottest(item.structure, dose_gy, priority, self.hot_cc, item.volume_cc)
+        if volume * item.volume_cc <= 100.0 * self.case.grid.voxel_volume_cc:
+            return Objective(item.structure, "squared_overdose", dose_gy, priority=priority)
         return Objective(item.structure, "max_dvh", dose_gy, volume, priority)
 
     def _gy(self, dose: float | int | None, unit: str | None) -> float | None:
@@ -101,15 +99,6 @@ class ScoredItems:
         factors = {"Gy": 1.0, "cGy": 0.01, "%": None if whole_gy is None else whole_gy / 100.0}
         factor = factors.get(unit or "Gy")
         return None if dose is None or factor is None else float(dose) * factor / self.scorer.dose_scale
-
-
-def hottest(structure: str, dose_gy: float, priority: float, hot_cc: float, volume_cc: float) -> Objective:
-    """Return an objective for the mean of a structure's hottest volume.
-
-    >>> hottest("Ring_PTV", 63.0, 80.0, 0.5, 25.0).describe()
-    'Ring_PTV: mean of the hottest 2 % at most 63 Gy, priority 80'
-    """
-    return Objective(structure, "cvar_upper", dose_gy, min(100.0 * hot_cc / volume_cc, 100.0), priority)
 
 
 def _volume_percent(metric: Metric, volume_cc: float) -> float:

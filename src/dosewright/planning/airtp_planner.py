@@ -43,10 +43,10 @@ class AirtpPlanner(AbstractIterativePlanner):
         margin: The rule for items of the card.
         stop: When the score has converged.
         normalise: How plans are scaled before they are judged; None leaves them.
-        cover_share: The least dose of a target is asked for in voxels of the dose grid that have this share in it: with
-            half, its edge would fall off by what the dose does in half a voxel. None takes half.
-        hot_cc: Limits of targets and rings, and of items on a smaller volume, are asked of the mean of the hottest this
-            much (of targets and rings besides every voxel).
+        cover_share: Limits of targets and rings are asked for in voxels of the dose grid that have this share in them:
+            with half, those between target and ring would belong to neither. None takes half.
+        hot_cc: Ceilings of targets and rings weigh as if the structure were this large, so that a few hot voxels count;
+            None weighs them by the mean over the structure.
         card_share: In (0, 1], see `start`.
         protocol: Objectives as in a file of them; those of structures that a case lacks are left out.
         names: Card's structure name → the case's, or an expression of such.
@@ -66,7 +66,7 @@ class AirtpPlanner(AbstractIterativePlanner):
     stop: IterationStop = field(default_factory=IterationStop)
     normalise: Normalisation | None = field(default_factory=Normalisation)
     cover_share: float | int | None = 0.1
-    hot_cc: float | int = 0.5
+    hot_cc: float | int | None = 0.5
     card_share: float | int = 0.75
     protocol: Sequence[Mapping[str, Any]] = ()
     names: Mapping[str, str] = field(default_factory=dict)
@@ -80,8 +80,8 @@ class AirtpPlanner(AbstractIterativePlanner):
             raise InputError("must be in (0, 1]", argument="planner.card_share", value=self.card_share)
         if self.cover_share is not None and not 0 < self.cover_share < 1:
             raise InputError("must be in (0, 1), or null", argument="planner.cover_share", value=self.cover_share)
-        if not 0 < self.hot_cc < math.inf:
-            raise InputError("must be positive and finite", argument="planner.hot_cc", value=self.hot_cc)
+        if self.hot_cc is not None and not 0 < self.hot_cc < math.inf:
+            raise InputError("must be positive and finite, or null", argument="planner.hot_cc", value=self.hot_cc)
         for goal in self.protocol:
             Objective.from_dict(dict(goal))
         if self.start == "protocol" and not self.protocol:

@@ -25,8 +25,9 @@ class ExtractedPlanner(AbstractPlanner):
         """Return the objectives and the helper structures they name; see `AbstractPlanner.goals`."""
         found = extract_objectives(case, wanted_gy, self.extraction)
         helpers = {name: mask for name, mask in found.case.structures.items() if name not in case.structures}
-        return Goals(found.objectives, helpers, absent="skip")
+        remarks = () if found.anatomy is None else tuple(found.anatomy.sentences)
+        return Goals(found.objectives, helpers, absent="skip", remarks=remarks)
 
     def fingerprint(self, case_id: str) -> str:
-        """Return nothing: all is in the settings."""
-        return ""
+        """Return what is known of the case's history where goals follow the anatomy; all else is in the settings."""
+        return "" if self.extraction.anatomy is None else self.extraction.anatomy.fingerprint(case_id)

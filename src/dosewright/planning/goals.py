@@ -24,6 +24,7 @@ class Goals:
             is not one half.
         absent: What befalls an objective whose structure is absent, or empty on the dose grid: "raise", or "skip" to
             leave it out and say so.
+        remarks: What the user should know of how these came about, in sentences.
     """
 
     objectives: tuple[Objective, ...]
@@ -31,6 +32,7 @@ class Goals:
     roles: Mapping[str, Role] = field(default_factory=dict)
     shares: Mapping[str, float] = field(default_factory=dict)
     absent: Absent = "raise"
+    remarks: tuple[str, ...] = ()
 
 
 class AbstractPlanner(ABC):

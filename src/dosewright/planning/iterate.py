@@ -35,11 +35,13 @@ class Optimised:
         result: Its fluence and dose; evaluations are those of all plans, seconds those of all that this run made.
         penalty: What it was optimised for.
         trace: All plans; None where only one was asked for.
+        remarks: On how the goals came about.
     """
 
     result: Result
     penalty: DosePenalty
     trace: Trace | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def iterate(

@@ -134,7 +134,7 @@ def plan_case(
         result=result,
         objectives=tuple(zip(penalty.objectives, penalty.values(result.dose)[0].tolist(), strict=True)),
         skipped=penalty.skipped,
-        remarks=(*_remarks(case, result, penalty, delivery, delivered), *_unfinished(trace)),
+        remarks=(*_remarks(case, result, penalty, delivery, delivered), *_unfinished(trace), *found.remarks),
         complexity=fluence_complexity(influence, fluence) if delivered is None else delivered.complexity,
         delivered=delivered,
         seconds=seconds,
@@ -151,8 +151,9 @@ def _optimised(
 ) -> Optimised:
     if course is not None and isinstance(planner, AbstractIterativePlanner):
         return iterate(course, solver, planner.stop, checkpoint)
-    penalty = solver.compiled(planner.goals(solver.case, wanted_gy))
-    return Optimised(solver.solved(penalty), penalty)
+    goals = planner.goals(solver.case, wanted_gy)
+    penalty = solver.compiled(goals)
+    return Optimised(solver.solved(penalty), penalty, remarks=goals.remarks)
 
 
 def _check_wanted(case: PatientCase, wanted_gy: FloatVolume) -> None:

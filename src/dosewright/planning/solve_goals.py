@@ -11,7 +11,7 @@ from dosewright.fluence.dose_influence import DoseInfluence
 from dosewright.fluence.problem import FluenceProblem
 from dosewright.fluence.sketched_lbfgs import SketchedLbfgs
 from dosewright.fluence.solver import StopRule, solve
-from dosewright.fluence.status import Result
+from dosewright.fluence.status import Result, Status
 from dosewright.objectives.compile import compile_objectives
 from dosewright.objectives.penalty import DosePenalty
 from dosewright.planning.goals import Goals
@@ -68,9 +68,16 @@ class GoalSolver:
         return penalty
 
     def solved(self, penalty: DosePenalty, start: Float[Tensor, " b"] | None = None) -> Result:
-        """Return the best fluence found for a penalty, from a start where one is given."""
+        """Return the best fluence found for a penalty, from a start where one is given.
+
+        Where no step leads on from a given start, the best of that and of a solve from equal fluence.
+        """
         solver = AugmentedLagrangian(stop=self.stop) if penalty.constraints else SketchedLbfgs(stop=self.stop)
-        return solve(self.problem(penalty), solver, start)
+        found = solve(self.problem(penalty), solver, start)
+        if start is None or found.status is not Status.STALLED:
+            return found
+        afresh = solve(self.problem(penalty), solver)
+        return afresh if bool(afresh.value < found.value) else found
 
     def problem(self, penalty: DosePenalty) -> FluenceProblem:
         """Return the problem that `solved` solves."""

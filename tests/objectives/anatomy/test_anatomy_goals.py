@@ -1,6 +1,7 @@
 """From a case to goals: parts of organs, absent organs, and objectives that stand in for those of a dose."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,21 @@ def test_a_planner_gets_goals_and_the_helpers_they_name(tmp_path: Path, head_nec
     goals = ExtractedPlanner(ExtractionSettings(anatomy=head_neck)).goals(case, case.dose_gy)
     assert Objective("SpinalCord_PRV05", "squared_overdose", 50.0, priority=120.0) in goals.objectives
     assert "SpinalCord_PRV05" in goals.helpers
+    told = "SpinalCord_PRV05: every voxel at most 45 Gy, priority 120 → every voxel at most 50 Gy, priority 120"
+    assert [remark for remark in goals.remarks if remark.startswith(told)]
+    assert ExtractedPlanner(ExtractionSettings()).goals(case, case.dose_gy).remarks == ()
+
+
+def test_a_plan_is_made_anew_when_the_history_of_its_case_changes(tmp_path: Path, head_neck: AnatomySettings) -> None:
+    history = tmp_path / "history.json"
+    marks = []
+    for organs in (["Parotid_R"], ["Parotid_L"]):
+        history.write_text(json.dumps({"sided": {"unusual_function": organs}, "other": {}}))
+        planner = ExtractedPlanner(ExtractionSettings(anatomy=replace(head_neck, history=str(history))))
+        marks.append((planner.fingerprint("sided"), planner.fingerprint("other")))
+    assert marks[0][0] != marks[1][0]
+    assert marks[0][1] == marks[1][1]
+    assert ExtractedPlanner(ExtractionSettings()).fingerprint("sided") == ""
 
 
 @pytest.mark.shared
