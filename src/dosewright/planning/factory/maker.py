@@ -49,7 +49,7 @@ class FactorySettings:
     quality: QualityRules = field(default_factory=QualityRules)
     smoothness: float | int = 3e-5
     value_tolerance: float | int = 1e-2
-    max_steps: int = 5
+    max_steps: int = 4
     memory_gb: float | int = 8.0
 
     def __post_init__(self) -> None:
