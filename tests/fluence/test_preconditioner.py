@@ -46,6 +46,21 @@ def test_directions_that_were_not_found_are_damped() -> None:
     torch.testing.assert_close(inverse, expected, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_directions_that_are_not_there_are_left_out(dtype: torch.dtype) -> None:
+    # 12 directions asked for, three voxels that weigh: the rows to be made orthonormal have rank 3
+    matrix, weight, unit = (part.to(dtype) for part in _parts(90, 20, 20))
+    weight = torch.zeros_like(weight)
+    weight[:3] = torch.tensor([1.0, 2.0, 0.5])
+    found = Preconditioner(DenseInfluence(matrix), weight, unit, 12)
+    hessian = unit[:, None] * (matrix.T @ (weight[:, None] * matrix)) * unit
+    expected = torch.linalg.eigvalsh(hessian).flip(0)[:3]
+    torch.testing.assert_close(found.eigenvalues[:3], expected, rtol=1e-4, atol=0.0)
+    damped = hessian + found.damping * torch.eye(20, dtype=dtype)
+    gradient = torch.eye(20, dtype=dtype)
+    torch.testing.assert_close(found.product(gradient) @ damped, gradient, rtol=0.0, atol=2e-3)
+
+
 def test_same_optimum_in_fewer_steps() -> None:
     problem = random_problem(plans=3, seed=6)
     squares, matrix = problem.penalty.squares, problem.influence.matrix
@@ -65,3 +80,5 @@ def test_refusals() -> None:
         Preconditioner(influence, ones, ones, 0)
     with pytest.raises(InputError, match="weight must be positive somewhere"):
         Preconditioner(influence, 0 * ones, ones, 2)
+    with pytest.raises(InputError, match="weight must be positive where the influence is not zero; got 1"):
+        Preconditioner(DenseInfluence(torch.diag(torch.tensor([0.0, 1.0, 1.0]))), torch.eye(3)[0], ones, 2)

@@ -59,18 +59,28 @@ def test_the_beams_are_planned_with_and_recorded(
     assert asked == [(0.0, 90.0, 180.0, 270.0), (0.0, 90.0)]
 
 
-def test_arcs_tell_what_they_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
+TO_AND_FRO = "arcs=[{start_deg:181,span_deg:358},{start_deg:179,span_deg:358,clockwise:false}]"
+
+
+@pytest.mark.parametrize(
+    "setup",
+    [
+        ("beams=arcs", f"beams.{TO_AND_FRO}", "beams.spacing_deg=90"),
+        ("beams=lung_arcs", f"beams.central.{TO_AND_FRO}", "beams.central.spacing_deg=90"),
+    ],
+    ids=["the same for all", "by the side"],
+)
+def test_arcs_tell_what_they_take(
+    setup: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+) -> None:
     """Two arcs to and fro over the same four beams deliver all apertures between them."""
     case = make_case()
     dose = np.where(case.body, 30.0 + 30.0 * case.structures["PTV_High"], 0).astype(np.float32)
     write_case(tmp_path / "in" / "case_1.case", replace(case, dose_gy=dose))
     monkeypatch.setattr(job, "cached_influence", influence_of)
     monkeypatch.setattr("dosewright.jobs.plan_figures.DPI", 20)
-    arcs = "beams.arcs=[{start_deg:181,span_deg:358},{start_deg:179,span_deg:358,clockwise:false}]"
     kept = [setting for setting in SETTINGS if not setting.startswith("delivery")]
-    cfg = config(
-        "plan", *kept, "delivery.mu_per_fluence=300", "beams=arcs", arcs, "beams.spacing_deg=90", f"out={tmp_path}"
-    )
+    cfg = config("plan", *kept, "delivery.mu_per_fluence=300", *setup, f"out={tmp_path}")
     cfg.data.reader = {"_target_": "dosewright.io.prepared.PreparedReader", "folder": str(tmp_path / "in")}
     run(cfg)
     folder = tmp_path / "cases" / "case_1"

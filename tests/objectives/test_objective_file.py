@@ -50,8 +50,11 @@ def test_form_of_the_file(tmp_path: Path) -> None:
             HEAD | {"objectives": [{"structure": "A", "kind": "mean"}, {"structure": "PTV", "kind": "max_dvh"}]},
             r"objectives\[1\]: PTV \(max_dvh\): dose_gy must be given",
         ),
-        ('{"schema_version": 1, "dose_unit": "Gy, total", "objectives": [NaN]}', "must be finite numbers; got 'NaN'"),
-        ('{"schema_version": 1, "schema_version": 1}', "key must occur once; got 'schema_version'"),
+        (
+            '{"schema_version": 1, "dose_unit": "Gy, total", "objectives": [NaN]}',
+            "must hold finite numbers only; got 'NaN'",
+        ),
+        ('{"schema_version": 1, "schema_version": 1}', "key must occur once in an object; got 'schema_version'"),
         (
             '{"schema_version": 1, "dose_unit": "Gy, total", "objectives": '
             '[{"structure": "PTV", "kind": "mean_upper", "dose_gy": 1e999}]}',
@@ -77,6 +80,6 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 
 
 def test_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dosewright.objectives.objective_file.BYTES_MAX", 10)
+    monkeypatch.setattr("dosewright.core.strict_json.BYTES_MAX", 10)
     with pytest.raises(InputError, match=r"large.json: file must have at most 10 bytes; got 11"):
         read_objectives(written(tmp_path / "large.json", "x" * 11))

@@ -8,6 +8,8 @@ import pytest
 from airtp_problems import CARD, COVERED, SPARED, curve, uniform
 from dosewright.core import InputError, PatientCase
 from dosewright.core.types import FloatVolume
+from dosewright.objectives.anatomy.settings import AnatomySettings
+from dosewright.objectives.extraction_rules import ExtractionSettings
 from dosewright.objectives.objective import Objective
 from dosewright.planning.airtp_course import AirtpCourse
 from dosewright.planning.airtp_items import ScoredItems
@@ -202,6 +204,11 @@ def test_the_fingerprint_tells_cards_apart() -> None:
         ({"hot_cc": 0}, "hot_cc must be positive"),
         ({"card_share": 0}, r"card_share must be in \(0, 1\]"),
         ({"start": "protocol"}, "protocol must hold a goal"),
+        ({"follow": "dose", "start": "card"}, "start must be 'dose' where the dose is followed; got 'card'"),
+        (
+            {"extraction": ExtractionSettings(anatomy=AnatomySettings())},
+            r"extraction\.anatomy must be null.*got 'AnatomySettings'",
+        ),
         ({"protocol": ({"structure": "SpinalCord"},)}, "kind"),
     ],
 )

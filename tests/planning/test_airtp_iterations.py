@@ -145,6 +145,18 @@ def test_a_replay_makes_one_plan(case: PatientCase, solver: GoalSolver) -> None:
     assert (len(found.trace.steps), found.trace.stopped) == (1, SAME)
 
 
+def test_hard_limits_that_the_best_plan_misses_are_told(case: PatientCase, solver: GoalSolver) -> None:
+    limit = {"structure": "PTV_High", "kind": "max_dose", "dose_gy": 20.0, "priority": 100.0, "constraint": True}
+    contrary = limit | {"kind": "min_dose", "dose_gy": 60.0}
+    course = made(case, start="protocol", protocol=(limit, contrary), normalise=None)
+    found = iterate(course, solver, replace(FOUR, max_iterations=1))
+    inside = found.result.dose[0][solver.influence.mask(case.structures["PTV_High"], case.grid)]
+    missed = {one.constraint: one.excess_gy for one in found.result.violations}
+    assert sorted(missed.values()) == pytest.approx(
+        sorted([float(inside.max()) - 20.0, 60.0 - float(inside.min())]), abs=1e-3
+    )
+
+
 def test_a_caller_can_stop(case: PatientCase, solver: GoalSolver) -> None:
     seen: list[int] = []
 

@@ -3,8 +3,8 @@
 import math
 
 import pytest
-from airtp_problems import curve
 
+from airtp_problems import curve
 from dosewright.core import InputError
 from dosewright.objectives.extraction_rules import AIRTP_RULES, ExtractionSettings
 from dosewright.objectives.helper_settings import Part

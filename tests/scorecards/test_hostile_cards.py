@@ -84,7 +84,7 @@ def test_bytes_that_are_no_text_missing_and_huge_files(tmp_path: Path, monkeypat
             read(tmp_path / "none.json")
         with pytest.raises(InputError, match="file cannot be read: Is a directory"):
             read(tmp_path)
-    monkeypatch.setattr("dosewright.scorecards.card_json.BYTES_MAX", 100)
+    monkeypatch.setattr("dosewright.core.strict_json.BYTES_MAX", 100)
     with pytest.raises(InputError, match=r"large.json: file must have at most 100 bytes; got 101"):
         read_score_card(tmp_path / "large.json")
 

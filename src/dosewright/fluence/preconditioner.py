@@ -30,7 +30,7 @@ class Preconditioner:
         rank: r, directions.
 
     Raises:
-        InputError: If the rank is not positive, or the weights are all zero.
+        InputError: If the rank is not positive, or no row has both a weight and an entry.
     """
 
     def __init__(
@@ -45,6 +45,9 @@ class Preconditioner:
         probes = torch.randn(rank, len(unit), generator=generator, dtype=unit.dtype).to(unit.device)
         root = weight.to(unit).sqrt()
         seen = _orthonormal(influence.forward(probes * unit) * root)
+        if not len(seen):
+            rule = "must be positive where the influence is not zero"
+            raise InputError(rule, argument="weight", value=float(weight.max()))
         mapped = influence.adjoint(seen * root) * unit
         eigenvalues, vectors = torch.linalg.eigh(mapped @ mapped.T)
         size = eigenvalues.clamp(min=_LEAST * float(eigenvalues[-1]))

@@ -1,7 +1,5 @@
 """Tables of an evaluation: CSV files, metrics.json, and what is printed on the console."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from rich.table import Table
 from dosewright.core import KNOWN, Role, role_of
 from dosewright.core.files import atomic_write
 from dosewright.jobs.evaluation import CaseResult, Comparison, Evaluation
+from dosewright.jobs.tables import csv_text
 
 Rows = Iterable[Sequence[object]]
 Groups = dict[tuple[str, str, str], list[float]]  # structure, metric, unit → predicted − reference of each case
@@ -28,9 +27,9 @@ def write_tables(evaluation: Evaluation, folder: Path) -> None:
     scores.csv has one row per case; the other two one per case, structure and metric. Numbers have full precision.
     """
     scores = ((r.case_id, r.dose_score_gy, r.dvh_score_gy, r.outside_voxels) for r in evaluation.results)
-    atomic_write(folder / "scores.csv", _csv(_SCORES, scores))
+    atomic_write(folder / "scores.csv", csv_text(_SCORES, scores))
     for name, pick in (("dvh_metrics", _dvh_metrics), ("indices", _indices)):
-        atomic_write(folder / f"{name}.csv", _csv(_COMPARISONS, _rows(evaluation, pick)))
+        atomic_write(folder / f"{name}.csv", csv_text(_COMPARISONS, _rows(evaluation, pick)))
     atomic_write(folder / "metrics.json", json.dumps(summary(evaluation), indent=2, allow_nan=False) + "\n")
 
 
@@ -148,11 +147,3 @@ def _rows(evaluation: Evaluation, pick: Callable[[CaseResult], tuple[Comparison,
     for result in evaluation.results:
         for c in pick(result):
             yield result.case_id, c.structure, c.metric, c.unit, c.reference, c.predicted, c.difference
-
-
-def _csv(header: Sequence[str], rows: Rows) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()

@@ -1,7 +1,5 @@
 """Files of `dosewright objectives`: per case JSON, CSV and Markdown, for the cohort a table of structures."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dosewright.core.files import atomic_write
+from dosewright.jobs.tables import csv_text, markdown_table
 from dosewright.objectives.criteria import CriterionResult
 from dosewright.objectives.extraction import Derived, Extraction
 from dosewright.objectives.helper_settings import Status
@@ -95,8 +94,8 @@ def write_case_files(folder: Path, extraction: Extraction, criteria: Sequence[Cr
         dose: What the dose is, in words.
     """
     write_objectives(folder / JSON, extraction.objectives)
-    atomic_write(folder / CSV, _csv(_OBJECTIVE_COLUMNS, map(_objective_row, extraction.derived)))
-    atomic_write(folder / STRUCTURES, _csv(_STRUCTURE_COLUMNS, map(_structure_row, extraction.structures)))
+    atomic_write(folder / CSV, csv_text(_OBJECTIVE_COLUMNS, map(_objective_row, extraction.derived)))
+    atomic_write(folder / STRUCTURES, csv_text(_STRUCTURE_COLUMNS, map(_structure_row, extraction.structures)))
     if extraction.anatomy is not None:
         atomic_write(folder / ANATOMY, json.dumps(extraction.anatomy.to_plain(), indent=1, ensure_ascii=False) + "\n")
     atomic_write(folder / MARKDOWN, _markdown(extraction, criteria, dose))
@@ -105,7 +104,7 @@ def write_case_files(folder: Path, extraction: Extraction, criteria: Sequence[Cr
 def write_cohort_files(out: Path, done: Sequence[CaseSummary], failed: Mapping[str, str], dose: str) -> None:
     """Write structures.csv, one row per case and structure, and manifest.json, what was used, dropped and absent."""
     rows = ((summary.case_id, *row) for summary in done for row in summary.structures)
-    atomic_write(out / STRUCTURES, _csv(("case_id", *_STRUCTURE_COLUMNS), rows))
+    atomic_write(out / STRUCTURES, csv_text(("case_id", *_STRUCTURE_COLUMNS), rows))
     manifest = {
         "dose": dose,
         "cases": {
@@ -183,11 +182,11 @@ def _markdown(extraction: Extraction, criteria: Sequence[CriterionResult], dose:
         f"# Objectives of {case.case_id}\n\nPrescription: {prescriptions}. Dose: {dose}. All doses are total Gy.\n",
         *_anatomy_parts(extraction),
         "## Objectives\n",
-        _table(("objective", "the dose has", "margin", "rule"), objectives),
+        markdown_table(("objective", "the dose has", "margin", "rule"), objectives),
         "## Structures\n",
-        _table(("structure", "part", "cc", "", "reason"), structures),
+        markdown_table(("structure", "part", "cc", "", "reason"), structures),
         "## Criteria, as the dose does\n",
-        _table(("criterion", "value", ""), judged),
+        markdown_table(("criterion", "value", ""), judged),
     )
     return "\n".join(parts)
 
@@ -204,16 +203,3 @@ def _anatomy_parts(extraction: Extraction) -> Iterable[str]:
         f"midline: {side.midline_from}).\n"
     )
     yield "".join(f"- {sentence}\n" for sentence in anatomy.sentences) or "- Nothing to change.\n"
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = (headings, ["---"] * len(headings), *rows)
-    return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()

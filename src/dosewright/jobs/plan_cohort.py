@@ -97,18 +97,19 @@ class PlanJob:
             case, plan, doses, influence, dose_source=self.source.describe(), made_with=made_with, seconds={}
         )
         clock.lap("indices and scores")
-        record["arcs"] = self._arcs(plan)
+        record["arcs"] = self._arcs(case, plan)
         record["seconds"] = clock.seconds | {"in all": clock.total}
         write_report(record, pictures, folder / "report.html")
         atomic_write(folder / "report.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
         checkpoint.remove()
         return record
 
-    def _arcs(self, plan: Plan) -> list[dict[str, float | int]]:
+    def _arcs(self, case: PatientCase, plan: Plan) -> list[dict[str, float | int]]:
         """Return what each arc takes to deliver, where the beams stand for arcs; nothing for fields."""
-        if not isinstance(self.beams, ArcBeams) or plan.delivered is None or self.delivery is None:
+        setup = self.beams.chosen(case)
+        if not isinstance(setup, ArcBeams) or plan.delivered is None or self.delivery is None:
             return []
-        arcs = delivered_arcs(self.beams, plan.delivered, self.delivery.sequencer.mlc)
+        arcs = delivered_arcs(setup, plan.delivered, self.delivery.sequencer.mlc)
         return [arc.to_plain() for arc in arcs]
 
     def _made_with(self, case_id: str) -> dict[str, Any]:

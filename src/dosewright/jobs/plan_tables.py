@@ -1,7 +1,5 @@
 """Tables of a cohort of plans: summary.csv, gaps.csv, summary.json and summary.md, and what the console shows."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from rich.table import Table
 from dosewright.core import KNOWN, Role, role_of
 from dosewright.core.files import atomic_write
 from dosewright.jobs.plan_record import Record, criteria_met
+from dosewright.jobs.tables import csv_text, markdown_table
 
 MAIN_INDICES = {Role.TARGET: ("D99", "D95", "D1", "HI"), Role.OAR: ("Dmean", "D0.1cc")}
 _LARGEST = 10
@@ -36,8 +35,8 @@ def write_summary(records: Sequence[Record], failed: Mapping[str, str], folder: 
         folder: Gets summary.csv (a row per case), gaps.csv (a row per case, index and dose), summary.json, summary.md.
     """
     rows = [case_row(record) for record in records]
-    atomic_write(folder / "summary.csv", _csv(_COLUMNS, ([row[name] for name in _COLUMNS] for row in rows)))
-    atomic_write(folder / "gaps.csv", _csv(_GAP_COLUMNS, _gap_rows(records)))
+    atomic_write(folder / "summary.csv", csv_text(_COLUMNS, ([row[name] for name in _COLUMNS] for row in rows)))
+    atomic_write(folder / "gaps.csv", csv_text(_GAP_COLUMNS, _gap_rows(records)))
     summary = {
         "cases": rows,
         "means": {name: _mean(row[name] for row in rows) for name in _COLUMNS if name not in ("case_id", "status")},
@@ -111,12 +110,14 @@ def markdown(summary: Mapping[str, Any]) -> str:
     parts = [
         f"# Plans of {len(rows)} cases\n\nDoses in Gy. *Error*: mean absolute difference of the plan from the dose "
         "asked for. Scores are OpenKBP's, against the reference: of the dose asked for → of the plan.\n",
-        _markdown_table(
+        "\n"
+        + markdown_table(
             ["case", "status", "error", "error ≥ 50 Gy", "dose score", "DVH score", "criteria met", "segments", "s"],
             cells,
         ),
         "\n## Plan − dose asked for\n\nMean ± SD and largest over cases.\n",
-        _markdown_table(
+        "\n"
+        + markdown_table(
             ["structure", "index", "cases", "gap", "largest"],
             [
                 [gap["structure"], gap["index"], str(gap["cases"]), _mean_and_sd(gap), f"{gap['largest']:+.2f}"]
@@ -142,7 +143,7 @@ def _scores(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     names = ("score_first", "score_best", "score_sequenced", "score_maximum", "plans")
     cells = [[row["case_id"], *(_shown(row[name], 0 if name == "plans" else 2) for name in names)] for row in rows]
     heading = "\n## Scorecard\n\nPoints of the first plan, of the best one, and of that sequenced.\n"
-    return [heading, _markdown_table(["case", "first", "best", "sequenced", "of", "plans"], cells)]
+    return [heading, "\n" + markdown_table(["case", "first", "best", "sequenced", "of", "plans"], cells)]
 
 
 def print_summary(summary: Mapping[str, Any], console: Console) -> None:
@@ -235,16 +236,3 @@ def _gap_rows(records: Sequence[Record]) -> Iterable[Sequence[object]]:
             for label, value in gap["values"].items():
                 difference = gap["gaps"].get(label, "")
                 yield record["case_id"], gap["structure"], gap["index"], gap["unit"], label, value, difference
-
-
-def _markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(cells) + " |" for cells in (headings, ["---"] * len(headings), *rows)]
-    return "\n" + "\n".join(lines) + "\n"
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([("" if value is None else value) for value in row] for row in rows)
-    return text.getvalue()

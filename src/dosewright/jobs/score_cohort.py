@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class CohortScores:
         """The most points that the whole card gives."""
         return self.cases[0].card_maximum if self.cases else 0.0
 
-    @property
+    @cached_property
     def common(self) -> tuple[int, ...]:
         """Places of the items that every case has a score for."""
         places = range(len(self.cases[0].items)) if self.cases else range(0)
@@ -82,7 +83,7 @@ class CohortScores:
         """Return a case's points of the items that every case has: what can be compared between cases."""
         return sum((case.items[at].score or 0.0 for at in self.common), 0.0)
 
-    @property
+    @cached_property
     def items(self) -> tuple[ItemSummary, ...]:
         """Every item of the card over the cases, in the card's order."""
         rows_of_items = zip(*(case.items for case in self.cases), strict=True)

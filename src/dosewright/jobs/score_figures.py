@@ -52,7 +52,8 @@ def draw_cohort(cohort: CohortScores) -> "Figure | None":
     from matplotlib.figure import Figure
 
     cases = sorted(cohort.cases, key=cohort.common_total)
-    places = [at for at, item in enumerate(cohort.items) if item.scores]
+    items = cohort.items
+    places = [at for at, item in enumerate(items) if item.scores]
     if not places:
         return None
     shares = np.array([[_number(case.items[at].share) for case in cases] for at in places])
@@ -62,7 +63,7 @@ def draw_cohort(cohort: CohortScores) -> "Figure | None":
     axes.set_facecolor(NOT_SCORED)
     colors = colormaps[SHARE_MAP].with_extremes(under=BELOW_ZERO)
     image = axes.imshow(np.ma.masked_invalid(shares), cmap=colors, vmin=0.0, vmax=1.0, aspect="auto")
-    labels = [f"{cohort.items[at].structure} {cohort.items[at].metric} ({cohort.items[at].maximum:g})" for at in places]
+    labels = [f"{items[at].structure} {items[at].metric} ({items[at].maximum:g})" for at in places]
     axes.set_yticks(range(len(places)), labels, fontsize=7.5)
     axes.set_xticks(range(len(cases)), [case.case_id for case in cases], rotation=90, fontsize=7.5)
     axes.set_xticks(np.arange(-0.5, len(cases)), minor=True)

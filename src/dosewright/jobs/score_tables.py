@@ -1,9 +1,7 @@
 """Tables of `dosewright score`: per case CSV, JSON and Markdown; for the cohort the same, and what is printed."""
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from dosewright.core.files import atomic_write
 from dosewright.jobs.evaluation_tables import mean_and_sd
 from dosewright.jobs.score_cohort import CohortScores, ItemSummary
 from dosewright.jobs.score_record import CaseScore, ItemRow
+from dosewright.jobs.tables import csv_text, markdown_table
 
 RECORD, CASE_CSV, CASE_MARKDOWN = "score.json", "score.csv", "score.md"
 SUMMARY, SCORES, ITEMS, SUMMARY_MARKDOWN = "summary.json", "scores.csv", "items.csv", "summary.md"
@@ -37,7 +36,7 @@ def write_case(folder: Path, case: CaseScore, made_with: dict[str, Any], card: s
         card: The card's name.
         dose: What the dose is, in words.
     """
-    atomic_write(folder / CASE_CSV, _csv(_ITEM_COLUMNS, map(_csv_row, case.items)))
+    atomic_write(folder / CASE_CSV, csv_text(_ITEM_COLUMNS, map(_csv_row, case.items)))
     atomic_write(folder / CASE_MARKDOWN, _case_page(case, card, dose))
     content = {"card": card, "dose": dose, "made_with": made_with, "result": case.to_plain()}
     atomic_write(folder / RECORD, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -57,8 +56,8 @@ def write_cohort(out: Path, cohort: CohortScores) -> dict[str, Any]:
     """Write scores.csv, items.csv, summary.md and summary.json; return what the last holds."""
     cases = [_case_row(cohort, case) for case in cohort.cases]
     items = ((case.case_id, *_csv_row(row)) for case in cohort.cases for row in case.items)
-    atomic_write(out / SCORES, _csv(_CASE_COLUMNS, cases))
-    atomic_write(out / ITEMS, _csv(("case_id", *_ITEM_COLUMNS), items))
+    atomic_write(out / SCORES, csv_text(_CASE_COLUMNS, cases))
+    atomic_write(out / ITEMS, csv_text(("case_id", *_ITEM_COLUMNS), items))
     atomic_write(out / SUMMARY_MARKDOWN, _cohort_page(cohort))
     plain = cohort.to_plain()
     atomic_write(out / SUMMARY, json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -197,7 +196,7 @@ def _case_page(case: CaseScore, card: str, dose: str) -> str:
     return (
         f"# Scores of {case.case_id}: {card}\n\nDose: {dose}{scale}. Total {case.total:.2f} of {case.maximum:g} "
         f"points that could be scored{percent}; {case.card_maximum:g} on the card.\n\n{missing}"
-        f"{_table(CASE_HEADINGS, case_cells(case))}"
+        f"{markdown_table(CASE_HEADINGS, case_cells(case))}"
     )
 
 
@@ -209,19 +208,6 @@ def _cohort_page(cohort: CohortScores) -> str:
     lines = "".join(f"- {line}\n" for line in remarks(cohort))
     return (
         f"# Scores of {len(cohort.cases)} cases: {cohort.card}\n\nDose: {cohort.dose}. {headline(cohort)}.\n\n{lines}\n"
-        f"## Items\n\n{_table(COHORT_HEADINGS, cohort_cells(cohort))}\n"
-        f"## Cases\n\n{_table(('case', 'total', 'of', 'on the items of all cases', 'items scored'), rows)}"
+        f"## Items\n\n{markdown_table(COHORT_HEADINGS, cohort_cells(cohort))}\n"
+        f"## Cases\n\n{markdown_table(('case', 'total', 'of', 'on the items of all cases', 'items scored'), rows)}"
     )
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = (headings, ["---"] * len(headings), *rows)
-    return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()

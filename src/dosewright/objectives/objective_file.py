@@ -3,15 +3,15 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from dosewright.core import InputError
 from dosewright.core.files import atomic_write
+from dosewright.core.strict_json import read_strict_json
 from dosewright.objectives.objective import Objective
 
 SCHEMA_VERSION = 1
 DOSE_UNIT = "Gy, total"
-BYTES_MAX = 10_000_000
 _KEYS = ("schema_version", "dose_unit", "objectives")
 
 
@@ -34,7 +34,7 @@ def read_objectives(path: str | Path) -> tuple[Objective, ...]:
             file and the objective.
     """
     path = Path(path)
-    content = _read_json(path)
+    content = read_strict_json(path)
     if not isinstance(content, dict) or sorted(content) != sorted(_KEYS):
         raise InputError(f"must be an object with the keys {_KEYS}", argument="content", value=content, path=path)
     version = content["schema_version"]
@@ -55,30 +55,3 @@ def _objective(entry: Any, index: int, path: Path) -> Objective:
     except InputError as error:
         named = InputError(error.rule, argument=f"objectives[{index}]: {error.argument}", value=error.value)
         raise InputError.located(named, path) from error
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        size = path.stat().st_size
-        if size > BYTES_MAX:
-            raise InputError(f"must have at most {BYTES_MAX} bytes", argument="file", value=size, path=path)
-        return json.loads(path.read_bytes(), parse_constant=_refuse_constant, object_pairs_hook=_unique)
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", argument="file", path=path) from error
-    except InputError as error:
-        raise InputError.located(error, path) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"must be JSON in UTF-8 ({error})", argument="content", path=path) from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise InputError("must be finite numbers", argument="content", value=name)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in content:
-            raise InputError("must occur once", argument="key", value=key)
-        content[key] = value
-    return content

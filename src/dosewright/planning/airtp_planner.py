@@ -76,6 +76,11 @@ class AirtpPlanner(AbstractIterativePlanner):
         for name, allowed in (("start", STARTS), ("follow", FOLLOWED)):
             if getattr(self, name) not in allowed:
                 raise InputError(f"must be one of {allowed}", argument=f"planner.{name}", value=getattr(self, name))
+        if self.follow == "dose" and self.start != "dose":
+            raise InputError("must be 'dose' where the dose is followed", argument="planner.start", value=self.start)
+        if self.extraction.anatomy is not None:
+            rule = "must be null: organs follow the latest plan here, not their anatomy"
+            raise InputError(rule, argument="planner.extraction.anatomy", value=type(self.extraction.anatomy).__name__)
         if not 0 < self.card_share <= 1:
             raise InputError("must be in (0, 1]", argument="planner.card_share", value=self.card_share)
         if self.cover_share is not None and not 0 < self.cover_share < 1:

@@ -30,6 +30,10 @@ class AbstractBeamSetup(ABC):
     def technique(self, case: PatientCase) -> Technique:
         """Return what the beams make of the case: "IMRT", "VMAT" or "proton"."""
 
+    def chosen(self, case: PatientCase) -> "AbstractBeamSetup":
+        """Return the setup that a case's beams are of: this one, or the template it picks."""
+        return self
+
     def applied(self, case: PatientCase) -> PatientCase:
         """Return the case with these beams instead of its own.
 

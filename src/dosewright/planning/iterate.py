@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from dosewright.core import DosewrightError, InputError
 from dosewright.core.types import FloatVolume
+from dosewright.fluence.augmented_lagrangian import AugmentedLagrangian, broken
 from dosewright.fluence.status import Result, Status
 from dosewright.objectives.penalty import DosePenalty
 from dosewright.planning.checkpoint import BestPlan, Checkpoint, CourseState
@@ -155,6 +156,7 @@ def _best(
         evaluations=sum(step.evaluations for step in state.steps),
         seconds=sum((step.seconds for step in state.steps[taken_up:]), 0.0),
         history=(),
+        violations=broken(penalty.constraints, dose, AugmentedLagrangian.tolerance_gy),
     )
     return Optimised(result, penalty, Trace(state.steps, stopped, failed))
 

@@ -60,7 +60,7 @@ class IterationStop:
 
         Args:
             scores: Of all plans so far.
-            seconds: Since the first began.
+            seconds: Wall time of these.
         """
         if len(scores) >= self.max_iterations:
             return f"{self.max_iterations} plans made"

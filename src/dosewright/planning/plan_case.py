@@ -117,14 +117,11 @@ def plan_case(
     solver = GoalSolver(case, wanted_gy, influence, optimiser.stop, float(optimiser.smoothness))
     course = planner.course(case, wanted_gy) if isinstance(planner, AbstractIterativePlanner) else None
     found = _optimised(planner, solver, course, wanted_gy, checkpoint)
-    result, penalty, trace = found.result, found.penalty, found.trace
+    result, penalty = found.result, found.penalty
     seconds = {"setting up the problem": time.perf_counter() - clock - result.seconds, "optimisation": result.seconds}
-    delivered = None
-    if delivery is not None and case.technique != "proton":
-        clock = time.perf_counter()
-        factor = None if course is None else course.factor
-        delivered = deliver(case, influence, result.fluence[0], penalty, delivery, factor)
-        trace = None if trace is None or course is None else replace(trace, delivered=course.judge(delivered.dose_gy))
+    clock = time.perf_counter()
+    delivered, trace = _sequenced(solver, found, course, delivery)
+    if delivered is not None:
         seconds["sequencing"] = time.perf_counter() - clock
     fluence = result.fluence[0].double().cpu().numpy()
     return Plan(
@@ -154,6 +151,19 @@ def _optimised(
     goals = planner.goals(solver.case, wanted_gy)
     penalty = solver.compiled(goals)
     return Optimised(solver.solved(penalty), penalty, remarks=goals.remarks)
+
+
+def _sequenced(
+    solver: GoalSolver, found: Optimised, course: AbstractCourse | None, delivery: Delivery | None
+) -> tuple[Delivered | None, Trace | None]:
+    """Return the apertures, if any are to be made, and the trace with what they are worth."""
+    if delivery is None or solver.case.technique == "proton":
+        return None, found.trace
+    factor = None if course is None else course.factor
+    delivered = deliver(solver.case, solver.influence, found.result.fluence[0], found.penalty, delivery, factor)
+    if found.trace is None or course is None:
+        return delivered, found.trace
+    return delivered, replace(found.trace, delivered=course.judge(delivered.dose_gy))
 
 
 def _check_wanted(case: PatientCase, wanted_gy: FloatVolume) -> None:

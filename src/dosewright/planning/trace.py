@@ -36,7 +36,7 @@ class Step:
         penalty: What was minimised, before that.
         status: How the solve ended.
         evaluations: Pairs of products with the dose influence.
-        seconds: Wall time, of all that it took.
+        seconds: Wall time of the solve and the judgement; what was asked had been worked out before.
         processor_seconds: Processor time of this process in that.
     """
 

@@ -4,16 +4,16 @@ A patient without a middle target level has no `PTV_Mid`, and `Larynx-PTV`, the 
 same there without it. `Scorer` alone refuses such an item; the names given here let it score what is left, and say so.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from dosewright.core import InputError, PatientCase
-from dosewright.geometry.expression_tree import Expression, Named
+from dosewright.geometry.expression_tree import Expression
 from dosewright.geometry.reduced_expression import reduced
-from dosewright.geometry.structure_expression import parse
+from dosewright.geometry.structure_algebra import BODY_NAMES
 from dosewright.scorecards.comment_expression import comment_expression
 from dosewright.scorecards.score_card import ScoreCard, ScoreItem
-from dosewright.scorecards.structure_match import BODY, StructureMatcher
+from dosewright.scorecards.structure_match import StructureMatcher
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def reduced_structures(
             continue  # the scorer has this as its reason
         if expression is None or item.name in found:
             continue
-        left, absent = without_absent(expression, {*case.structures, BODY})
+        left, absent = without_absent(expression, {*case.structures, *BODY_NAMES})
         if absent and left is not None:
             found[item.name] = Reduced(str(left), absent)
     return found
@@ -83,14 +83,4 @@ def _built(item: ScoreItem, matcher: StructureMatcher) -> Expression | None:
     given = [name for name in (item.structure, item.template_structure) if name.strip()]
     if item.expression is None or not given or any(matcher.find(name) is not None for name in given):
         return None
-    return comment_expression(item.expression, _resolver(matcher))
-
-
-def _resolver(matcher: StructureMatcher) -> Callable[[str], Expression]:
-    def resolve(name: str) -> Expression:
-        found = matcher.find(name)
-        if found is None or found in matcher.structures or found == BODY:
-            return Named(found or name)
-        return parse(found)
-
-    return resolve
+    return comment_expression(item.expression, matcher.expression)

@@ -7,10 +7,9 @@ from dosewright.core import InputError, PatientCase
 from dosewright.core.types import Mask
 from dosewright.geometry.expression_tree import Expression, Named
 from dosewright.geometry.structure_algebra import StructureAlgebra
-from dosewright.geometry.structure_expression import parse
 from dosewright.scorecards.comment_expression import comment_expression
 from dosewright.scorecards.score_card import ScoreItem
-from dosewright.scorecards.structure_match import BODY, StructureMatcher
+from dosewright.scorecards.structure_match import StructureMatcher
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +18,8 @@ class BoundItem:
 
     Args:
         item: The card's item.
-        structure: The case's structure, `External`, or the structure expression; None when something is missing.
+        structure: The case's structure, `External`, or the structure expression; the card's name when it is not clear
+            which; None when something is missing.
         mask: Its voxels; None when the item cannot be scored.
         reason: Why not; "" when it can.
     """
@@ -64,7 +64,7 @@ class Binder:
                 return BoundItem(item, reason=f"the case has no structure {', '.join(missing)}{of}")
             mask = self._mask(expression)
         except InputError as error:
-            return BoundItem(item, reason=str(error))
+            return BoundItem(item, item.name, reason=str(error))  # nothing is missing: what is written is not clear
         if not mask.any():
             return BoundItem(item, str(expression), reason=f"{expression} has no voxel")
         return BoundItem(item, str(expression), mask)
@@ -74,15 +74,8 @@ class Binder:
         for find in (self.matcher.mapped, self.matcher.find):
             for name in names:
                 if find(name) is not None:
-                    return self._resolved(name)
-        return comment_expression(item.expression, self._resolved) if item.expression else None
-
-    def _resolved(self, name: str) -> Expression:
-        """Return what a card's name stands for; the name itself when nothing does."""
-        found = self.matcher.find(name)
-        if found is None or found in self.case.structures or found == BODY:
-            return Named(found or name)
-        return parse(found)
+                    return self.matcher.expression(name)
+        return comment_expression(item.expression, self.matcher.expression) if item.expression else None
 
     def _mask(self, expression: Expression) -> Mask:
         key = str(expression)

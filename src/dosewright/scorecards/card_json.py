@@ -3,14 +3,13 @@
 Errors name the file and the place in it (`ScoreTemplates[3].ScorePoints[0].PointX`).
 """
 
-import json
 import math
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from dosewright.core import InputError
+from dosewright.core.strict_json import read_strict_json
 
-BYTES_MAX = 10_000_000
 DEPTH_MAX = 32
 NUMBER_MAX = 1e12  # beyond any dose, volume or score; keeps sums and slopes finite
 
@@ -23,18 +22,11 @@ def read_json(path: str | Path) -> Any:
             UTF-32, which JSON allows), or has NaN, an infinity or a key twice in one object.
     """
     path = Path(path)
+    content = read_strict_json(path)
     try:
-        size = path.stat().st_size
-        if size > BYTES_MAX:
-            raise InputError(f"must have at most {BYTES_MAX} bytes", argument="file", value=size)
-        content = json.loads(path.read_bytes(), parse_constant=_refuse_constant, object_pairs_hook=_unique)
         _check_depth(content)
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", argument="file", path=path) from error
     except InputError as error:
         raise InputError.located(error, path) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"must be JSON ({error})", argument="content", path=path) from error
     return content
 
 
@@ -135,19 +127,6 @@ def flag_at(content: dict[str, Any], key: str, where: str = "") -> bool:
 
 def _place(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise InputError("must hold finite numbers only", argument="content", value=name)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in content:
-            raise InputError("must occur once in an object", argument="key", value=key)
-        content[key] = value
-    return content
 
 
 def _check_depth(content: Any) -> None:

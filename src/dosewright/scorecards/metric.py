@@ -82,7 +82,7 @@ class Metric:
         """
         at = "" if self.input_value is None else f"{self.input_value:g}"
         unit = {"CC": "cc", None: ""}.get(self.input_unit, self.input_unit)
-        target = f"{self.hi_target:g} {self.hi_target_unit or 'Gy'}"
+        target = f"{self.hi_target:g} {self.hi_target_unit or ''}".rstrip()
         text = {
             "min_dose": "Dmin",
             "max_dose": "Dmax",

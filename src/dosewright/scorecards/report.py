@@ -63,4 +63,5 @@ class ScoreReport:
     @property
     def missing(self) -> tuple[str, ...]:
         """Names, as the card writes them, of structures the case does not have, each once."""
-        return tuple(dict.fromkeys(e.item.name for e in self.items if e.structure is None and not e.scored))
+        names = (entry.item.name for entry in self.items if entry.structure is None)
+        return tuple(dict.fromkeys(name for name in names if name.strip()))

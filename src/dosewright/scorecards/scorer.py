@@ -54,7 +54,11 @@ class Scorer:
     @property
     def missing(self) -> tuple[str, ...]:
         """Names, as the card writes them, of structures the case does not have, each once."""
-        return tuple(dict.fromkeys(bound.item.name for bound in self.bound if bound.structure is None))
+        return tuple(
+            dict.fromkeys(
+                bound.item.name for bound in self.bound if bound.structure is None and bound.item.name.strip()
+            )
+        )
 
     def __call__(self, dose_gy: AnyDose) -> ScoreReport:
         """Return what the card says of a dose (total Gy, on the case's grid, before scaling).

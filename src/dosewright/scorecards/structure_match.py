@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from dosewright.core import InputError
+from dosewright.geometry.structure_expression import Expression, Named, parse
 
 BODY = "External"
 _BODY_NAMES = ("body", "external")
@@ -75,6 +76,22 @@ class StructureMatcher:
         if len(found) > 1:
             raise InputError("must fit one structure; say which in `names`", argument=name, value=found)
         return found[0] if found else None
+
+    def expression(self, name: str) -> Expression:
+        """Return what a card's name stands for; the name itself when nothing does.
+
+        Raises:
+            ExpressionError: If `names` has something for it that is no expression.
+            InputError: If several structures fit equally well.
+
+        >>> matcher = StructureMatcher(("SpinalCord",), {"PTV": "PTV_High | PTV_Low"})
+        >>> str(matcher.expression("spinal cord")), str(matcher.expression("PTV")), str(matcher.expression("Heart"))
+        ('SpinalCord', 'PTV_High | PTV_Low', 'Heart')
+        """
+        found = self.find(name)
+        if found is None or found in self.structures or found == BODY:
+            return Named(found or name)
+        return parse(found)
 
 
 def _key(name: str) -> tuple[str, str]:
