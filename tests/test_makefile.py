@@ -141,8 +141,8 @@ def test_an_existing_venv_of_an_old_python_is_refused(machine: BareMachine) -> N
     ("target", "commands"),
     [
         ("demo", ["dosewright demo"]),
-        ("test", ["ruff check .", "ruff format --check .", "lint-imports", "mypy", "python -m pytest"]),
-        ("lint", ["ruff check .", "ruff format --check .", "lint-imports"]),
+        ("test", ["ruff check --no-cache .", "ruff format --check .", "lint-imports", "mypy", "python -m pytest"]),
+        ("lint", ["ruff check --no-cache .", "ruff format --check .", "lint-imports"]),
         ("types", ["mypy"]),
     ],
 )

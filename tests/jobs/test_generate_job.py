@@ -122,9 +122,35 @@ def test_more_plans_keep_those_that_are_there(cases: Path, made: Path) -> None:
     assert {name: after[name] for name in before} == before
 
 
-def test_other_settings_make_other_plans(cases: Path, made: Path) -> None:
+def test_plans_of_other_settings_are_refused_and_stay(cases: Path, made: Path) -> None:
+    before = marks(made)
+    with pytest.raises(
+        InputError, match=r"train: out holds plans that other settings.*overwrite=true \(1 pairs"
+    ) as error:
+        run(generate_config(cases, made, *LENIENT, "factory.seed=1", "cases=[case_1]"))
+    assert error.value.value == "case_1, case, …"
+    assert marks(made) == before
+
+
+def test_plans_of_other_settings_are_removed_when_asked(cases: Path, made: Path) -> None:
     before = marks(made / "train")
-    run(generate_config(cases, made, *LENIENT, "factory.seed=1", "cases=[case_1]"))
+    run(generate_config(cases, made, *LENIENT, "factory.seed=1", "cases=[case_1]", "plans=3", "overwrite=true"))
+    assert {path.name for path in (made / "train").glob("case_1.*.case")} == {
+        f"case_1.case.p{index:05d}.case" for index in range(3)
+    }
+    assert {path.name for path in (made / "train" / "batches").glob("case_1.*")} == {
+        "case_1.case.b00000-1.json",
+        "case_1.case.b00001-2.json",
+    }
+    after = marks(made / "train")
+    assert {name: after[name] for name in before if name.startswith("case_2")} == {
+        name: mark for name, mark in before.items() if name.startswith("case_2")
+    }
+
+
+def test_the_same_folder_can_be_started_over(cases: Path, made: Path) -> None:
+    before = marks(made / "train")
+    run(generate_config(cases, made, *LENIENT, "factory.seed=1", "cases=[case_1]", "overwrite=true"))
     after = marks(made / "train")
     assert {name for name in before if after[name] != before[name] and name.endswith(".case")} == {
         f"case_1.case.p{index:05d}.case" for index in range(5)

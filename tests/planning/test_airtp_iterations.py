@@ -151,10 +151,8 @@ def test_hard_limits_that_the_best_plan_misses_are_told(case: PatientCase, solve
     course = made(case, start="protocol", protocol=(limit, contrary), normalise=None)
     found = iterate(course, solver, replace(FOUR, max_iterations=1))
     inside = found.result.dose[0][solver.influence.mask(case.structures["PTV_High"], case.grid)]
-    missed = {one.constraint: one.excess_gy for one in found.result.violations}
-    assert sorted(missed.values()) == pytest.approx(
-        sorted([float(inside.max()) - 20.0, 60.0 - float(inside.min())]), abs=1e-3
-    )
+    assert float(inside.min()) > 60.0  # the lower limit holds, so the upper one cannot
+    assert [one.excess_gy for one in found.result.violations] == pytest.approx([float(inside.max()) - 20.0], abs=1e-3)
 
 
 def test_a_caller_can_stop(case: PatientCase, solver: GoalSolver) -> None:

@@ -22,13 +22,15 @@ log = logging.getLogger(__name__)
 def run(cfg: DictConfig) -> dict[str, Any]:
     """Make the plans that are not there; return how many there are, kept and rejected.
 
-    Started again, it makes what is missing. A unit that fails is named at the end; all others are made.
+    Started again, it makes what is missing; plans that other settings made are refused, or removed with `overwrite`, so
+    that no corpus mixes them. A unit that fails is named at the end; all others are made.
 
     Args:
         cfg: conf/generate.yaml.
 
     Raises:
-        InputError: If a setting is out of range, a case is unknown, or units failed (all others are made).
+        InputError: If a setting is out of range, a case is unknown, the folder holds plans of other settings, or units
+            failed (all others are made).
         MissingExtraError: If a cluster is asked for and Dask is not installed.
         StorageError: If a file cannot be written; what was made before is kept.
     """
@@ -38,6 +40,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     build(cfg.factory, _convert_="all")  # refuses settings before any work
     store = PlanStore(Path(cfg.out) / cfg.data.split)
     marks = {unit: fingerprint_of(cfg, unit, reader.fingerprint(unit.case_id)) for unit in units}
+    _clear_others(store, marks, bool(cfg.overwrite))
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     failed: dict[Unit, str] = {}
     try:
@@ -94,6 +97,19 @@ class _Counter:
                 if done == self.plans:
                     self._whole.add(unit)
         self.progress.update(self.task, completed=count)
+
+
+def _clear_others(store: PlanStore, marks: dict[Unit, str], overwrite: bool) -> None:
+    others = {unit: store.others(unit.case_id, unit.beam_set, mark) for unit, mark in marks.items()}
+    units = [f"{unit.case_id}, {unit.beam_set}" for unit, paths in others.items() if paths]
+    if units and not overwrite:
+        rule = (
+            "holds plans that other settings, another version or an older state of the patient's files made; name "
+            f"another folder, or remove them by overwrite=true ({len(units)} pairs of patient and beams)"
+        )
+        raise InputError(rule, argument="out", value=f"{units[0]}, …", path=store.folder)
+    for path in (path for paths in others.values() for path in paths):
+        store.remove(path)
 
 
 def _check(cfg: DictConfig) -> None:

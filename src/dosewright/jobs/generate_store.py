@@ -84,10 +84,25 @@ class PlanStore:
 
     def records(self, case_id: str = "*", beam_set: str = "*", fingerprint: str | None = None) -> Iterator[BatchRecord]:
         """Yield whole records in alphabetical order, those of one fingerprint where it is given."""
-        for path in sorted((self.folder / RECORDS).glob(f"{case_id}.{beam_set}.b*.json")):
+        for path in self._paths(case_id, beam_set):
             record = _read(path)
             if record is not None and fingerprint in (None, record.fingerprint):
                 yield record
+
+    def others(self, case_id: str, beam_set: str, fingerprint: str) -> list[Path]:
+        """Return the records of a unit's plans that other settings or an older source made."""
+        return [
+            path
+            for path in self._paths(case_id, beam_set)
+            if (record := _read(path)) is not None and record.fingerprint != fingerprint
+        ]
+
+    def remove(self, path: Path) -> None:
+        """Remove the plans of a record, then the record."""
+        if (record := _read(path)) is not None:
+            for plan in record.plans:
+                self.plan_path(record.case_id, record.beam_set, plan.index).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
     def done(self, case_id: str, beam_set: str, fingerprint: str) -> set[int]:
         """Return the indices that need not be made again: rejected ones, and those whose file is there."""
@@ -99,6 +114,9 @@ class PlanStore:
                 if plan.reasons or self.plan_path(case_id, beam_set, plan.index).is_file()
             }
         return found
+
+    def _paths(self, case_id: str, beam_set: str) -> list[Path]:
+        return sorted((self.folder / RECORDS).glob(f"{case_id}.{beam_set}.b*.json"))
 
 
 def _read(path: Path) -> BatchRecord | None:

@@ -27,7 +27,7 @@ from dosewright.scorecards.absent import reduced_structures
 from dosewright.scorecards.cards import load_card
 from dosewright.scorecards.scorer import Scorer
 
-PLANS_VERSION = 1  # raise when the same settings give other plans
+PLANS_VERSION = 2  # raise when the same settings give other plans
 
 log = logging.getLogger(__name__)
 

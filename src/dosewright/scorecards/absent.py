@@ -68,6 +68,7 @@ def without_absent(expression: Expression, there: Collection[str]) -> tuple[Expr
         expression: Any.
         there: Names of the structures that are there.
 
+    >>> from dosewright.geometry.structure_expression import parse
     >>> left, absent = without_absent(parse("(A | B) - (C + 3mm) - D"), ("A", "D"))
     >>> str(left), absent
     ('A - D', ('B', 'C'))

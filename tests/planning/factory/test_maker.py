@@ -105,8 +105,8 @@ def test_what_spares_more_gets_less(case: PatientCase) -> None:
 
 
 def test_goals_hold_what_they_say(case: PatientCase) -> None:
-    settings = FactoryGoals(margin_mm=3.0, away_mm=8.0, hot=1.1)
-    goals = goals_of(case, settings)
+    settings = FactoryGoals(away_mm=8.0, hot=1.1)
+    goals = goals_of(case, settings, 3.0)
     asked = {(o.structure, o.kind): o for o in goals.objectives}
     assert asked["zPTV_High_Grown", "squared_underdose"].dose_gy == 70.0
     assert asked["zPTV_Low_Away", "squared_overdose"].dose_gy == pytest.approx(61.6)
@@ -123,8 +123,16 @@ def test_goals_hold_what_they_say(case: PatientCase) -> None:
     assert column[0] == 11  # PTV_High ends with slice 8, slices are 4 mm apart: 10 is 8 mm away, 11 more
 
 
+def test_targets_grow_by_half_a_voxel_of_the_dose_grid(case: PatientCase) -> None:
+    influence = make_influence(case)
+    half = max(influence.grid.spacing_zyx_mm) / 2
+    doses = [maker_of(case, goals=FactoryGoals(margin_mm=mm)).make([0])[0].dose_gy for mm in (None, half, half + 3.0)]
+    np.testing.assert_array_equal(doses[0], doses[1])
+    assert np.abs(doses[2] - doses[1]).max() > 0.1
+
+
 def test_without_a_reference_dose_the_protocol_counts(case: PatientCase) -> None:
-    goals = goals_of(replace(case, dose_gy=None), FactoryGoals(protocol_mean_gy={"Parotid_L": 26.0}))
+    goals = goals_of(replace(case, dose_gy=None), FactoryGoals(protocol_mean_gy={"Parotid_L": 26.0}), 2.5)
     means = {o.structure: o.dose_gy for o in goals.objectives if o.kind == "mean_upper"}
     assert means == {"Parotid_L": 26.0, "Parotid_R": 35.0, "SpinalCord": 35.0}
 

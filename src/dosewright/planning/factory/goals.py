@@ -41,8 +41,8 @@ class FactoryGoals:
         serial_priority: Of a serial organ's hottest dose.
         tissue_priority: Of other tissue.
         hot: Factor on the prescription.
-        margin_mm: By which targets grow into the body for the optimisation: half a voxel of the dose grid, so that the
-            voxels at their rim are covered too.
+        margin_mm: By which targets grow into the body for the optimisation, so that the voxels at their rim are covered
+            too; None is half a voxel of the dose grid, where its voxels are longest.
         start_mm: Distance from the targets at which the fall-off starts.
         away_mm: Distance that a dose needs to fall from one prescription to the next.
         far: What the fall-off ends at, as a share of the prescription.
@@ -57,7 +57,7 @@ class FactoryGoals:
     serial_priority: float | int = 10.0
     tissue_priority: float | int = 10.0
     hot: float | int = 1.03
-    margin_mm: float | int = 2.5
+    margin_mm: float | int | None = None
     start_mm: float | int = 3.0
     away_mm: float | int = 8.0
     far: float | int = 0.35
@@ -77,7 +77,10 @@ class BatchGoals:
     def __init__(self, solver: GoalSolver, settings: FactoryGoals) -> None:
         self.settings = settings
         case, influence = solver.case, solver.influence
-        self._penalty = solver.compiled(goals_of(case, settings))
+        half_voxel_mm = max(influence.grid.spacing_zyx_mm) / 2
+        self._penalty = solver.compiled(
+            goals_of(case, settings, half_voxel_mm if settings.margin_mm is None else float(settings.margin_mm))
+        )
         self._prescribed_gy = dict(case.prescription_gy)
         self._away_mm = {}
         for name in case.targets:
@@ -104,9 +107,9 @@ class BatchGoals:
         return torch.stack(limits).amax(0)
 
 
-def goals_of(case: PatientCase, settings: FactoryGoals) -> Goals:
-    """Return the objectives at neutral draws; order and kinds are the same for every draw."""
-    objectives, helpers = _target_objectives(case, settings)
+def goals_of(case: PatientCase, settings: FactoryGoals, margin_mm: float) -> Goals:
+    """Return the objectives at neutral draws, targets grown by a margin; order and kinds are the same for all draws."""
+    objectives, helpers = _target_objectives(case, settings, margin_mm)
     for organ in case.oars:
         mean_gy, peak_gy = _reference(case, organ, settings)
         objectives.append(Objective(organ, "mean_upper", mean_gy, priority=settings.mean_priority))
@@ -121,12 +124,14 @@ def goals_of(case: PatientCase, settings: FactoryGoals) -> Goals:
     return Goals(tuple(objectives), helpers, absent="skip")
 
 
-def _target_objectives(case: PatientCase, settings: FactoryGoals) -> tuple[list[Objective], dict[str, Mask]]:
+def _target_objectives(
+    case: PatientCase, settings: FactoryGoals, margin_mm: float
+) -> tuple[list[Objective], dict[str, Mask]]:
     objectives, helpers = [], {}
     higher = np.zeros(case.grid.shape_zyx, bool)
     for name in case.targets:
         prescribed, spacing = case.prescription_gy[name], case.grid.spacing_zyx_mm
-        grown = (distance_to_mm(case.structures[name], spacing) <= settings.margin_mm) & case.body & case.scored_mask
+        grown = (distance_to_mm(case.structures[name], spacing) <= margin_mm) & case.body & case.scored_mask
         away = grown.copy()
         if higher.any():
             away &= distance_to_mm(higher, spacing) > settings.away_mm
