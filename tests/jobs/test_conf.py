@@ -19,13 +19,13 @@ from dosewright.jobs.train import build_trainer
 from tiny import config
 
 ROOT = "data.root=unused"
-# anatomy is a part of objectives=anatomy_aware, helpers are sets for planners: both are tested with what reads them
-OUTSIDE = {"anatomy", "helpers", "hydra", "paths", "local"}
+# anatomy is a part of objectives=anatomy_aware: it is tested with what reads it
+OUTSIDE = {"anatomy", "hydra", "paths", "local"}
 GROUPS = sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and path.name not in OUTSIDE)
 
 # Groups that are not a training's, and what their choices ask their user for.
 JOB_OF = {"beams": "plan", "fluence": "plan", "planner": "plan", "sequencing": "plan", "objectives": "objectives"}
-JOB_OF |= {"cluster": "generate", "factory": "generate"}
+JOB_OF |= {"cluster": "generate", "factory": "generate", "helpers": "objectives"}
 ASKED_FOR = {
     "beams=given": ["beams.gantry_angles_deg=[0]"],
     "planner=listed": ["planner.path=unused"],

@@ -77,7 +77,8 @@ def test_what_was_dropped_or_absent_is_told_with_its_reason(tmp_path: Path, out:
     run(job_config(tmp_path, out, "objectives.expected=[Esophagus,Larynx]"))
     manifest = json.loads((out / "manifest.json").read_text())["cases"]["only"]
     assert manifest["dropped"] == ["Larynx (100 % of it in targets, more than 85 %)"]
-    assert manifest["absent"] == ["Esophagus (the case does not have it)"]
+    brainstem = "Brainstem_PRV03 (the case does not have Brainstem)"
+    assert manifest["absent"] == [brainstem, "Esophagus (the case does not have it)"]
     told = {row["structure"]: (row["case_id"], row["status"], row["reason"]) for row in rows(out / "structures.csv")}
     assert told["Larynx"] == ("only", "dropped", "100 % of it in targets, more than 85 %")
     assert told["Esophagus"] == ("only", "absent", "the case does not have it")

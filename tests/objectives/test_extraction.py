@@ -9,8 +9,9 @@ from dosewright.core import GridMismatchError, InputError, PatientCase
 from dosewright.io.openkbp import OpenKBPReader
 from dosewright.objectives.extraction import Derived, Extraction, extract_objectives
 from dosewright.objectives.extraction_rules import ExtractionSettings, MarginRule, Origin, TargetRule
-from dosewright.objectives.helper_settings import HelperSettings, Status
+from dosewright.objectives.helper_set import HelperSet
 from dosewright.objectives.objective import Objective
+from dosewright.objectives.parts import Status
 from extraction_cases import counted_case
 
 EXACT = (MarginRule("as it is", 1.0, 0.0, 100.0),)
@@ -228,7 +229,8 @@ def test_objectives_name_structures_of_the_extended_case() -> None:
 def test_absent_structures_are_reported_or_refused() -> None:
     settings = ExtractionSettings(expected=("Esophagus", "SpinalCord"))
     found = extract_objectives(counted_case(), settings=settings)
-    assert [note.name for note in found.structures if note.status is Status.ABSENT] == ["Esophagus"]
+    absent = [note.name for note in found.structures if note.status is Status.ABSENT]
+    assert absent == ["Brainstem_PRV03", "Esophagus"]
     with pytest.raises(InputError, match=r"structures of counted must hold \['Esophagus'\]; got \('PTV_High'"):
         extract_objectives(counted_case(), settings=replace(settings, absent="raise"))
 
@@ -281,7 +283,17 @@ def test_real_patients_give_objectives_their_own_dose_nearly_meets(openkbp_root:
     assert len(points) == 7
 
 
-def test_settings_of_helpers_reach_the_structures() -> None:
-    settings = ExtractionSettings(helpers=HelperSettings(ring_outer_mm=None, tissue=False, prv_mm={}))
-    found = extract_objectives(counted_case(), settings=settings)
-    assert set(found.case.structures) - set(counted_case().structures) == {"Parotid_L-PTV", "zPTV_Low_Opt"}
+def test_a_helper_set_reaches_the_structures() -> None:
+    shell = {"expression": "(PTV_High + 8mm) - PTV_High", "part": "ring"}
+    helpers = {
+        "Ring_Near": shell,
+        "Ring_PTV_High": {**shell, "of": "PTV_High"},
+        "Ring_Gone": {**shell, "of": "PTV_Mid"},
+    }
+    found = extract_objectives(counted_case(), settings=ExtractionSettings(helpers=HelperSet(helpers)))
+    assert set(found.case.structures) - set(counted_case().structures) == {"Ring_Near", "Ring_PTV_High"}
+    ceilings = [item.objective for item in found.derived if item.part == "ring" and item.origin is Origin.TARGET]
+    assert [(one.structure, one.dose_gy) for one in ceilings] == [("Ring_PTV_High", 73.5)]  # the other knows no target
+    assert [item for item in found.derived if item.objective.structure == "Ring_Near"]
+    (gone,) = (note for note in found.structures if note.name == "Ring_Gone")
+    assert (gone.status, gone.reason) == (Status.ABSENT, "the case does not have PTV_Mid")

@@ -3,7 +3,7 @@ from hydra.utils import instantiate
 
 from dosewright.core import InputError
 from dosewright.objectives.extraction_rules import AIRTP_RULES, ExtractionSettings, MarginRule, TargetRule
-from dosewright.objectives.helper_settings import Part
+from dosewright.objectives.parts import Part
 from tiny import config
 
 

@@ -1,6 +1,5 @@
-"""Helper sets: against the helpers of `objectives.helpers`, against brute force, and what is left out and why."""
+"""Helper sets: against brute force, and what is left out and why."""
 
-import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +9,11 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from cases import make_case
-from dosewright.core import InputError, PatientCase, Role, role_of
-from dosewright.geometry.structure_expression import parse
-from dosewright.objectives.helper_entry import HelperEntry, HigherTargets, SideChoice
+from dosewright.core import InputError, PatientCase
+from dosewright.objectives.default_helpers import default_helpers
 from dosewright.objectives.helper_maker import HelperResult, make_helpers
 from dosewright.objectives.helper_set import HelperSet
-from dosewright.objectives.helper_settings import HelperSettings, Part, Status
-from dosewright.objectives.helpers import planning_structures
+from dosewright.objectives.parts import Part, Status
 
 CONF = Path(__file__).parents[2] / "conf" / "helpers"
 
@@ -66,16 +63,33 @@ def crowded() -> PatientCase:
     return replace(case, structures=structures, prescription_gy={"PTV_High": 70.0, "PTV_Mid": 63.0, "PTV_Low": 56.0})
 
 
-@pytest.mark.parametrize("case", [make_case(), crowded()], ids=["small", "crowded"])
-def test_every_target_is_the_hard_wired_set(case):
-    made, settled = make_helpers(case, shipped("every_target")), planning_structures(case, HelperSettings())
-    assert dict(made.parts) == dict(settled.parts)
-    assert dict(made.target_of) == dict(settled.target_of)
-    ours = made.extended(case).structures
-    for name in settled.parts:
-        np.testing.assert_array_equal(ours[name], settled.case.structures[name], err_msg=name)
-    replaced = {note.name for note in settled.notes if note.status is Status.REPLACED}
-    assert {note.name for note in made.notes if note.status is Status.REPLACED} == replaced
+def test_the_default_is_every_target():
+    assert default_helpers() == shipped("every_target")
+
+
+def test_the_default_set_is_brute_force():
+    case = crowded()
+    result = make_helpers(case, shipped("every_target").of_whole_case())
+    masks = {**case.structures, **result.masks}
+    high, mid, low = (case.structures[f"PTV_{level}"] for level in ("High", "Mid", "Low"))
+    cord, total = case.structures["SpinalCord"], high | mid | low
+    mid_ring = near(case, mid, 30.0) & ~near(case, mid, 2.0) & ~near(case, high, 6.0)
+    low_ring = near(case, low, 30.0) & ~near(case, low, 2.0) & ~near(case, mid, 6.0) & ~near(case, high, 9.0)
+    expected = {
+        "zPTV_Mid_Opt": mid & ~near(case, high, 3.0),
+        "zPTV_Low_Opt": low & ~near(case, mid, 3.0) & ~near(case, high, 6.0),
+        "Ring_PTV_High": near(case, high, 30.0) & ~near(case, high, 2.0) & ~total,
+        "Ring_PTV_Mid": mid_ring & ~total,
+        "Ring_PTV_Low": low_ring & ~total,
+        "SpinalCord_PRV05": cord | near(case, cord & case.body, 5.0) & ~total,
+        "Larynx-PTV": case.structures["Larynx"] & ~total,
+    }
+    for name, mask in expected.items():
+        np.testing.assert_array_equal(masks[name], mask & case.body, err_msg=name)
+    assert expected.keys() <= result.parts.keys()
+    assert result.target_of == {
+        name: f"PTV_{name.split('_')[2 if name[0] == 'R' else 1]}" for name in list(expected)[:5]
+    }
 
 
 def test_the_head_and_neck_set_is_brute_force():
@@ -140,16 +154,16 @@ def test_absent_structures_are_told():
 
 def test_small_and_covered_structures_are_left_out_with_reasons():
     case = crowded()
-    told = notes(make_helpers(case, shipped("every_target")))
-    assert told["Esophagus"] == (Status.DROPPED, "100 % of Esophagus in targets, more than 85 %")
-    assert told["Esophagus-PTV"][0] is Status.DROPPED
+    told = notes(make_helpers(case, shipped("every_target").of_whole_case()))
+    assert told["Esophagus"] == (Status.DROPPED, "100 % of it in targets, more than 85 %")
+    assert told["Esophagus-PTV"] == (Status.UNNEEDED, "Esophagus left out")
     assert told["Glnd_Thyroid"] == (Status.DROPPED, "less than 0.1 cc of it outside the targets")
     assert told["Larynx"] == (Status.REPLACED, "by Larynx-PTV")
-    assert told["Parotid_L-PTV"] == (Status.DROPPED, "the same as Parotid_L on this grid")
-    assert told["SpinalCord-PTV"] == (Status.DROPPED, "SpinalCord is kept whole")
-    assert told["zPTV_High_Opt"] == (Status.DROPPED, "there is no target of higher prescription")
+    assert told["Parotid_L-PTV"] == (Status.UNNEEDED, "the same as Parotid_L on this grid")
+    assert told["SpinalCord-PTV"] == (Status.UNNEEDED, "SpinalCord kept whole")
+    assert told["zPTV_High_Opt"] == (Status.UNNEEDED, "there is no target of higher prescription")
     assert told["Trachea-PTV"] == (Status.USED, "the case's own")
-    assert told["Outside"] == (Status.DROPPED, "no voxel is left of it")
+    assert told["Outside"] == (Status.DROPPED, "no voxel of it is in the body")
     rings = HelperSet({"Ring_PTV_High": {"expression": "(PTV_High + 4mm) - PTV_High", "part": "ring"}}, smallest_cc=9.0)
     assert notes(make_helpers(case, rings))["Ring_PTV_High"] == (Status.DROPPED, "less than 9 cc of it")
     kept = replace(rings, keep=["Ring_PTV_High"])
@@ -158,9 +172,44 @@ def test_small_and_covered_structures_are_left_out_with_reasons():
 
 def test_targets_are_never_left_out():
     case = with_structures(PTV_Low=mask_of(make_case(), slice(9, 10), slice(8, 9), slice(9, 10)))  # 0.036 cc
-    result = make_helpers(case, shipped("every_target"))
+    result = make_helpers(case, shipped("every_target").of_whole_case())
     assert result.parts["PTV_Low"] is Part.TARGET
     assert notes(result)["zPTV_Low_Opt"] == (Status.DROPPED, "no voxel is left of it")
+
+
+def test_targets_cores_and_rings_need_a_prescription():
+    case = make_case()
+    helpers = {
+        "zEval": {"expression": "PTV_High - Parotid_L", "part": "target", "of": "PTV_High"},
+        "zMid": {"expression": "PTV_High", "part": "core", "of": "PTV_Mid"},
+        "zRing": {"expression": "Parotid_L + 4mm", "part": "ring", "of": "Parotid_L"},
+        "zNone": {"expression": "PTV_High", "part": "target"},
+    }
+    result = make_helpers(case, HelperSet(helpers))
+    assert notes(result) == {
+        "zEval": (Status.USED, ""),
+        "zMid": (Status.ABSENT, "the case does not have PTV_Mid"),
+        "zRing": (Status.ABSENT, "Parotid_L has no prescription"),
+        "zNone": (Status.ABSENT, "the case does not have zNone"),
+    }
+    assert dict(result.target_of) == {"zEval": "PTV_High"}
+
+
+def test_organs_are_replaced_by_what_stands_for_several():
+    case, helper_set = crowded(), shipped("head_neck").of_whole_case()
+    result = make_helpers(case, helper_set)
+    told = notes(result)
+    assert told["Parotid_L"] == told["Parotid_R"] == (Status.REPLACED, "by Parotids-PTV")
+    assert told["Larynx"] == (Status.REPLACED, "by Larynx-PTV")
+    assert told["Esophagus"][0] is Status.DROPPED
+    assert told["zPTV_High_Opt"] == (Status.UNNEEDED, "the same as PTV_High on this grid")
+    assert result.organs_of["Parotids-PTV"] == {"Parotid_L", "Parotid_R"}
+    assert {result.organs_of[f"Parotid_{side}-PTV"] for side in ("Ipsi", "Contra")} == {
+        frozenset({"Parotid_L"}),
+        frozenset({"Parotid_R"}),
+    }
+    kept = replace(helper_set, keep=["Parotid_L"])
+    assert notes(make_helpers(case, kept))["Parotid_L"] == (Status.USED, "")
 
 
 def test_what_a_note_tells_of_a_helper():
@@ -174,8 +223,8 @@ def test_what_a_note_tells_of_a_helper():
 
 
 def test_a_planning_risk_volume_needs_its_organ_as_a_whole():
-    prv = {"expression": "Larynx + 4mm", "part": "prv", "needs": ["Larynx"]}
-    told = notes(make_helpers(crowded(), shipped("every_target").with_helpers({"Larynx_PRV04": prv})))
+    prv = {"expression": "Larynx + 4mm", "part": "prv", "needs": "Larynx"}
+    told = notes(make_helpers(crowded(), shipped("every_target").of_whole_case().with_helpers({"Larynx_PRV04": prv})))
     assert told["Larynx_PRV04"] == (Status.DROPPED, "Larynx takes no part as a whole")
 
 
@@ -213,8 +262,9 @@ def test_helpers_may_use_earlier_ones_only():
         make_helpers(case, good).masks["zB"],
         near(case, case.structures["PTV_High"], 4.0) & ~case.structures["PTV_High"],
     )
-    with pytest.raises(InputError, match=r"helpers\[zB\] must use helpers that come before it only; got \['zA'\]"):
-        make_helpers(case, HelperSet({"zB": "zA - PTV_High", "zA": "PTV_High + 4mm"}))
+    rings = {"Ring_{target}": {"each": "target", "expression": "{target} + 4mm"}}
+    with pytest.raises(InputError, match=r"helpers\[zB\] must use helpers .* got \['Ring_PTV_High'\]"):
+        make_helpers(case, HelperSet({"zB": "Ring_PTV_High - PTV_High", **rings}))
 
 
 def test_names_with_odd_characters_are_quoted_in_patterns():
@@ -222,59 +272,3 @@ def test_names_with_odd_characters_are_quoted_in_patterns():
     helpers = {"{organ}-PTV": {"each": "organ", "expression": "{organ} - Targets", "part": "cropped", "of": "{organ}"}}
     result = make_helpers(case, HelperSet(helpers))
     assert str(result.expressions["Bowel-2-PTV"]) == '"Bowel-2" - Targets'
-
-
-def test_sets_are_values():
-    one = shipped("head_neck")
-    assert pickle.loads(pickle.dumps(one)) == one == shipped("head_neck")
-    more = one.with_helpers({"zMore": "PTV_High + 8mm"})
-    assert [*more.helpers][-1] == "zMore"
-    assert more.helpers["zMore"] == HelperEntry("zMore", "PTV_High + 8mm")
-
-
-def test_all_shipped_names_are_legal_and_expressions_canonical_to_read():
-    for name in ("head_neck", "lung", "every_target"):
-        for entry in shipped(name).helpers.values():
-            plain = entry.name.replace("{target}", "PTV").replace("{organ}", "Larynx")
-            assert role_of(plain) is not Role.EXTERNAL
-            if entry.each == "case" and entry.expression:
-                assert parse(str(parse(entry.expression))) == parse(entry.expression)
-
-
-WRONG = {
-    "expression": ({"zA": "PTV_High + 3"}, r"helpers\[zA\] is not valid: expression must have a unit"),
-    "name": ({"9lives": "A"}, "helpers has an illegal name: it must be a structure name: .* got '9lives'"),
-    "body": ({"External": "A"}, "helpers must not be called as what there is in every case; got 'External'"),
-    "targets": ({"Targets": "A"}, "must not be called as what there is in every case; got 'Targets'"),
-    "number": ({"zA": 3}, r"helpers\[zA\] must be an expression, or the arguments of a HelperEntry; got 3"),
-    "key": ({"zA": {"expresion": "A"}}, "must be an expression, or the arguments of a HelperEntry"),
-    "part": ({"zA": {"expression": "A", "part": "wheel"}}, "part must be one of target, core, .* got 'wheel'"),
-    "each": ({"zA": {"expression": "A", "each": "voxel"}}, 'each must be "case", "target" or "organ"; got \'voxel\''),
-    "neither": ({"zA": {"part": "ring"}}, "expression must be given, or else choice; got ''"),
-    "placeholder": ({"zA": "{organ} + 3mm"}, "zA must not hold {organ} where each is 'case'; got"),
-    "pattern": ({"zA": {"each": "organ", "expression": "{organ}"}}, "name must hold {organ} where each is 'organ'"),
-    "gap": ({"zA": {"expression": "A", "away_from_higher": {}}}, "of must name the target to keep away_from_higher"),
-    "level": ({"zA": {"expression": "A", "of": "A", "away_from_higher": {"level_gy": 0}}}, "level_gy must be positive"),
-    "side": (
-        {"zA": {"choice": {"among": ["A", "B"], "to": "C", "side": "north"}}},
-        'side must be "ipsilateral" or "contralateral"; got \'north\'',
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", WRONG)
-def test_sets_that_are_not_valid_are_refused(kind):
-    helpers, rule = WRONG[kind]
-    with pytest.raises(InputError, match=rule):
-        HelperSet(helpers)
-
-
-def test_numbers_out_of_range_are_refused():
-    with pytest.raises(InputError, match="smallest_cc must be finite, zero or more; got -1"):
-        HelperSet({}, smallest_cc=-1.0)
-    with pytest.raises(InputError, match=r"largest_covered_percent must be in \[0, 100\]; got 101"):
-        HelperSet({}, largest_covered_percent=101.0)
-    with pytest.raises(InputError, match="extra_mm must be finite, zero or more"):
-        HigherTargets(extra_mm=-1.0)
-    with pytest.raises(InputError, match=r"among must name two organs; got \('A',\)"):
-        SideChoice(("A",), "C", "ipsilateral")

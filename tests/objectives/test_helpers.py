@@ -4,12 +4,26 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from dosewright.core import InputError, PatientCase
-from dosewright.objectives.helper_settings import HelperSettings, Part, Status
-from dosewright.objectives.helpers import PlanningStructures, StructureNote, planning_structures
+from dosewright.core import PatientCase
+from dosewright.objectives.default_helpers import default_helpers
+from dosewright.objectives.helper_set import HelperSet
+from dosewright.objectives.helpers import PlanningStructures, planning_structures
+from dosewright.objectives.parts import Part, Status, StructureNote
 from extraction_cases import box, counted_case
 
 EVERY = slice(2, 10)
+TISSUE = {"part": "tissue"}
+
+
+def changed(name: str, **values: object) -> HelperSet:
+    """The default set with one helper changed."""
+    default = default_helpers()
+    return default.with_helpers({name: replace(default.helpers[name], **values)})
+
+
+def prv(organ: str, margin_mm: int) -> HelperSet:
+    entry = {"expression": f"{organ} + {margin_mm}mm", "part": "prv", "needs": organ, "differs_from": organ}
+    return default_helpers().with_helpers({f"{organ}_PRV{margin_mm:02}": entry})
 
 
 def note_of(found: PlanningStructures, name: str) -> StructureNote:
@@ -49,10 +63,10 @@ def test_an_organ_away_from_targets_is_itself() -> None:
 def test_covered_and_small_organs_are_dropped_with_a_reason() -> None:
     found = planning_structures(counted_case())
     assert note_of(found, "Larynx").reason == "100 % of it in targets, more than 85 %"
-    assert note_of(found, "Cochlea_L").reason == "smaller than 0.1 cc"
+    assert note_of(found, "Cochlea_L").reason == "less than 0.1 cc of it outside the targets"
     assert {note_of(found, name).status for name in ("Larynx", "Cochlea_L")} == {Status.DROPPED}
     assert not {"Larynx", "Cochlea_L"} & set(found.parts)
-    kept = planning_structures(counted_case(), HelperSettings(smallest_cc=0.01))
+    kept = planning_structures(counted_case(), replace(default_helpers(), smallest_cc=0.01))
     assert kept.parts["Cochlea_L"] is Part.ORGAN
 
 
@@ -64,7 +78,7 @@ def test_an_organ_with_too_little_outside_is_dropped() -> None:
 
 
 def test_a_gap_widens_what_is_cropped() -> None:
-    found = planning_structures(counted_case(), HelperSettings(crop_gap_mm=2.5))
+    found = planning_structures(counted_case(), changed("{organ}-PTV", expression="{organ} - (Targets + 2.5mm)"))
     np.testing.assert_array_equal(
         found.case.structures["Parotid_L-PTV"], box(EVERY, slice(17, 19), slice(20, 30))
     )  # the row at 2 mm is gone, the one at 4 mm is not
@@ -89,7 +103,7 @@ def test_only_voxels_in_the_body_count() -> None:
 
 def test_a_planning_risk_volume_has_its_margin() -> None:
     case = counted_case()
-    found = planning_structures(case, HelperSettings(prv_mm={"SpinalCord": 3}))
+    found = planning_structures(case, prv("SpinalCord", 3))
     cord = case.structures["SpinalCord"]
     expected = (distance_mm(cord, case) <= 3.0) & case.body
     np.testing.assert_array_equal(found.case.structures["SpinalCord_PRV03"], expected)
@@ -99,17 +113,17 @@ def test_a_planning_risk_volume_has_its_margin() -> None:
 def test_a_planning_risk_volume_leaves_targets_alone_but_not_its_organ() -> None:
     cord = box(slice(0, 12), slice(15, 17), slice(10, 12))  # one row of two in PTV_High
     case = counted_case({"SpinalCord": cord})
-    prv = planning_structures(case).case.structures["SpinalCord_PRV05"]
+    grown = planning_structures(case).case.structures["SpinalCord_PRV05"]
     targets = case.structures["PTV_High"] | case.structures["PTV_Low"]
-    np.testing.assert_array_equal(prv & targets, cord & targets)
+    np.testing.assert_array_equal(grown & targets, cord & targets)
 
 
 def test_a_margin_that_adds_nothing_is_dropped() -> None:
     case = counted_case()
     thick = replace(case, grid=replace(case.grid, spacing_xyz_mm=(4.0, 4.0, 4.0)))
-    found = planning_structures(thick, HelperSettings(prv_mm={"SpinalCord": 3}))
+    found = planning_structures(thick, prv("SpinalCord", 3))
     note = note_of(found, "SpinalCord_PRV03")
-    assert (note.status, note.reason) == (Status.DROPPED, "3 mm adds no voxel on this grid")
+    assert (note.status, note.reason) == (Status.DROPPED, "the same as SpinalCord on this grid")
 
 
 def test_a_planning_risk_volume_of_the_case_is_one_also_where_it_meets_a_target() -> None:
@@ -123,7 +137,7 @@ def test_a_planning_risk_volume_of_the_case_is_one_also_where_it_meets_a_target(
 
 
 def test_a_planning_risk_volume_of_an_organ_that_is_not_whole_is_noted() -> None:
-    found = planning_structures(counted_case(), HelperSettings(prv_mm={"Parotid_L": 3, "Heart": 3}))
+    found = planning_structures(counted_case(), prv("Parotid_L", 3))
     note = note_of(found, "Parotid_L_PRV03")
     assert (note.status, note.part, note.reason) == (Status.DROPPED, Part.PRV, "Parotid_L takes no part as a whole")
     assert "Parotid_L_PRV03" not in found.parts
@@ -152,7 +166,11 @@ def test_three_levels_step_by_three_and_six_mm() -> None:
 
 def test_rings_and_tissue_are_those_of_the_formula() -> None:
     case = counted_case()
-    found = planning_structures(case, HelperSettings(ring_outer_mm=8.0))
+    ring = "({target} + 8mm) - ({target} + 2mm) - Targets"
+    near = changed("Ring_{target}", expression=ring).with_helpers(
+        {"zTissue": {**TISSUE, "expression": "Body - (Targets + 8mm)"}}
+    )
+    found = planning_structures(case, near)
     high, low = (distance_mm(case.structures[name], case) for name in ("PTV_High", "PTV_Low"))
     free = case.body & (high > 0) & (low > 0)
     expected = {
@@ -166,19 +184,57 @@ def test_rings_and_tissue_are_those_of_the_formula() -> None:
     assert {name: found.parts[name] for name in expected} == dict(zip(expected, parts, strict=True))
 
 
-@pytest.mark.parametrize("inner_mm", [4.0, 14.0])  # and beyond what the steps between prescriptions need
-def test_without_rings_tissue_begins_where_they_would(inner_mm: float) -> None:
+def test_helpers_that_are_null_are_not_made() -> None:
     case = counted_case()
-    found = planning_structures(case, HelperSettings(ring_outer_mm=None, ring_inner_mm=inner_mm))
+    nearer = {"Ring_{target}": None, "zTissue": {**TISSUE, "expression": "Body - (Targets + 4mm)"}}
+    found = planning_structures(case, default_helpers().with_helpers(nearer))
     targets = case.structures["PTV_High"] | case.structures["PTV_Low"]
-    np.testing.assert_array_equal(found.case.structures["zTissue"], case.body & (distance_mm(targets, case) > inner_mm))
-    assert not [name for name in found.case.structures if name.startswith("Ring")]
-    assert "zTissue" not in planning_structures(case, HelperSettings(tissue=False)).case.structures
+    np.testing.assert_array_equal(found.case.structures["zTissue"], case.body & (distance_mm(targets, case) > 4.0))
+    assert not [note.name for note in found.notes if note.name.startswith("Ring")]
+    without = planning_structures(case, default_helpers().with_helpers({"zTissue": None}))
+    assert "zTissue" not in [*without.case.structures, *(note.name for note in without.notes)]
+
+
+def test_without_any_helpers_targets_and_organs_take_part_as_they_are() -> None:
+    case = counted_case()
+    found = planning_structures(case, HelperSet({}))
+    assert list(found.parts) == ["PTV_High", "PTV_Low", "Parotid_L", "Parotid_R", "SpinalCord"]
+    assert found.case.structures.keys() == case.structures.keys()
+    assert [note.name for note in found.notes if note.status is Status.DROPPED] == ["Larynx", "Cochlea_L"]
+
+
+def test_parts_are_in_order_whatever_that_of_the_set() -> None:
+    middle = box(EVERY, slice(10, 16), slice(30, 36))
+    case = counted_case({"PTV_Mid": middle}, {"PTV_High": 70.0, "PTV_Mid": 63.0, "PTV_Low": 56.0})
+    default = default_helpers()
+    backwards = replace(default, helpers=dict(reversed(default.helpers.items())))
+    assert list(planning_structures(case, backwards).parts) == [
+        *("PTV_High", "PTV_Mid", "zPTV_Mid_Opt", "PTV_Low", "zPTV_Low_Opt"),
+        *("Parotid_L-PTV", "Parotid_R", "SpinalCord", "SpinalCord_PRV05"),
+        *("Ring_PTV_High", "Ring_PTV_Mid", "Ring_PTV_Low"),
+    ]
+
+
+def test_what_organs_structures_are_made_of() -> None:
+    both = {
+        "expression": "(Parotid_L | Parotid_R + 2mm) - Larynx",
+        "part": "organ",
+        "replaces": ["Parotid_L", "Parotid_R"],
+    }
+    found = planning_structures(counted_case(), default_helpers().with_helpers({"Parotids": both}))
+    assert dict(found.organs_of) == {
+        "SpinalCord": frozenset({"SpinalCord"}),
+        "SpinalCord_PRV05": frozenset({"SpinalCord"}),
+        "Parotid_L-PTV": frozenset({"Parotid_L"}),
+        "Parotids": frozenset({"Parotid_L", "Parotid_R"}),
+    }
+    assert note_of(found, "Parotid_R").reason == "by Parotids"
 
 
 def test_what_the_case_has_of_its_own_is_used() -> None:
     own = {
         "Parotid_L-PTV": box(EVERY, slice(17, 19), slice(20, 25)),
+        "Larynx-PTV": box(EVERY, slice(17, 19), slice(9, 13)),
         "Ring_PTV_High": box(EVERY, slice(5, 7), slice(8, 14)),
         "zOther": box(EVERY, slice(5, 7), slice(8, 14)),
         "CTV": box(EVERY, slice(11, 15), slice(9, 13)),
@@ -189,6 +245,8 @@ def test_what_the_case_has_of_its_own_is_used() -> None:
         assert (note_of(found, name).status, note_of(found, name).reason) == (Status.USED, "the case's own")
     assert found.parts["Ring_PTV_High"] is Part.RING
     assert note_of(found, "Parotid_L").status is Status.REPLACED
+    larynx = note_of(found, "Larynx")  # all of it in a target
+    assert (larynx.status, larynx.reason) == (Status.REPLACED, "by Larynx-PTV")
     assert note_of(found, "zOther").reason == "a helper structure of the case"
     assert note_of(found, "CTV").reason == "a target without prescription"
 
@@ -198,8 +256,18 @@ def test_every_structure_is_noted_once_and_absent_ones_where_expected() -> None:
     found = planning_structures(case, expected=("Esophagus", "Larynx"))
     names = [note.name for note in found.notes]
     assert len(names) == len(set(names))
-    nothing_left = {"zTissue"}  # rings reach every corner of this small body
-    assert set(found.case.structures) | {"Esophagus"} | nothing_left == set(names)
+    not_made = {note.name: note.reason for note in found.notes if note.voxels == 0}
+    assert set(found.case.structures) | set(not_made) == set(names)
+    assert not_made == {
+        "zPTV_High_Opt": "there is no target of higher prescription",
+        "Parotid_R-PTV": "the same as Parotid_R on this grid",
+        "SpinalCord-PTV": "SpinalCord kept whole",
+        "Larynx-PTV": "Larynx left out",
+        "Cochlea_L-PTV": "Cochlea_L left out",
+        "Brainstem_PRV03": "the case does not have Brainstem",
+        "zTissue": "no voxel is left of it",  # rings reach every corner of this small body
+        "Esophagus": "the case does not have it",
+    }
     assert set(case.structures) < set(found.case.structures)
     assert note_of(found, "Esophagus") == StructureNote("Esophagus", None, Status.ABSENT, "the case does not have it")
     assert {note.name for note in found.notes if note.status is Status.USED} == set(found.parts)
@@ -210,20 +278,3 @@ def test_a_helper_of_which_nothing_is_left_is_dropped() -> None:
     found = planning_structures(counted_case({"PTV_Low": thin}))
     note = note_of(found, "zPTV_Low_Opt")
     assert (note.status, note.reason, note.voxels) == (Status.DROPPED, "no voxel is left of it", 0)
-
-
-@pytest.mark.parametrize(
-    ("values", "told"),
-    [
-        ({"smallest_cc": -1.0}, "smallest_cc must be finite, zero or more; got -1.0"),
-        ({"ring_gap_mm": float("nan")}, "ring_gap_mm must be finite, zero or more; got nan"),
-        ({"level_gy": 0.0}, "level_gy must be positive and finite; got 0.0"),
-        ({"largest_overlap_percent": 101}, r"largest_overlap_percent must be in \[0, 100\]; got 101"),
-        ({"ring_outer_mm": 2.0}, "ring_outer_mm must be above ring_inner_mm and finite, or null; got 2.0"),
-        ({"prv_mm": {"SpinalCord": 2.5}}, r"prv_mm\[SpinalCord\] must be whole millimetres in \[1, 99\]; got 2.5"),
-        ({"prv_mm": {"SpinalCord": 0}}, r"prv_mm\[SpinalCord\] must be whole millimetres in \[1, 99\]; got 0"),
-    ],
-)
-def test_values_out_of_range_are_refused(values: dict[str, object], told: str) -> None:
-    with pytest.raises(InputError, match=told):
-        HelperSettings(**values)  # type: ignore[arg-type]

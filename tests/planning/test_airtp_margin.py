@@ -7,7 +7,7 @@ import pytest
 from airtp_problems import curve
 from dosewright.core import InputError
 from dosewright.objectives.extraction_rules import AIRTP_RULES, ExtractionSettings
-from dosewright.objectives.helper_settings import Part
+from dosewright.objectives.parts import Part
 from dosewright.planning.airtp_margin import CardMargin, falls, value_worth
 from dosewright.scorecards.cards import card_named
 

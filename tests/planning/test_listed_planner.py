@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from dosewright.core import InputError, PatientCase
-from dosewright.objectives.helper_settings import HelperSettings
 from dosewright.objectives.helpers import planning_structures
 from dosewright.objectives.objective import Objective
 from dosewright.objectives.objective_file import write_objectives
@@ -33,7 +32,7 @@ def test_objectives_come_from_a_file_or_a_folder_of_files(
 
 
 def test_helpers_that_objectives_name_are_made(tmp_path: Path, case: PatientCase, wanted: np.ndarray) -> None:
-    made = planning_structures(case, HelperSettings()).case.structures
+    made = planning_structures(case).case.structures
     ring = next(name for name in made if name.startswith("Ring"))
     path = write_objectives(tmp_path / "all.json", [MEAN, Objective(ring, "squared_overdose", 60.0)])
     helpers = ListedPlanner(path).goals(case, wanted).helpers

@@ -1,4 +1,4 @@
-"""Structure expressions with absent structures taken out."""
+"""Structure expressions with absent structures taken out, and what they are made of."""
 
 from collections.abc import Collection
 
@@ -29,6 +29,23 @@ def reduced(expression: Expression, there: Collection[str]) -> Expression | None
     if isinstance(expression, Combined):
         return _combined(expression, [reduced(operand, there) for operand in expression.operands])
     return expression
+
+
+def made_of(expression: Expression) -> frozenset[str]:
+    """Return the names of the structures whose voxels an expression takes, and not of those that it takes away.
+
+    >>> from dosewright.geometry.structure_expression import parse
+    >>> sorted(made_of(parse("(A | B + 3mm) & Body - (C + 3mm)")))
+    ['A', 'B', 'Body']
+    """
+    if isinstance(expression, Named):
+        return frozenset({expression.name})
+    if isinstance(expression, Margin):
+        return made_of(expression.operand)
+    if isinstance(expression, Combined):
+        taken = expression.operands[:1] if expression.operator == "-" else expression.operands
+        return frozenset[str]().union(*map(made_of, taken))
+    return frozenset()
 
 
 def _combined(expression: Combined, operands: list[Expression | None]) -> Expression | None:

@@ -19,7 +19,7 @@ from dosewright.objectives.criteria import evaluate_criteria
 from dosewright.objectives.extraction import extract_objectives
 from dosewright.objectives.extraction_rules import ExtractionSettings
 
-FILES_VERSION = 2  # raise when the same case and dose give other files
+FILES_VERSION = 3  # raise when the same case and dose give other files
 
 log = logging.getLogger(__name__)
 

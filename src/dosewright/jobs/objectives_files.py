@@ -10,9 +10,8 @@ from dosewright.core.files import atomic_write
 from dosewright.jobs.tables import csv_text, markdown_table
 from dosewright.objectives.criteria import CriterionResult
 from dosewright.objectives.extraction import Derived, Extraction
-from dosewright.objectives.helper_settings import Status
-from dosewright.objectives.helpers import StructureNote
 from dosewright.objectives.objective_file import write_objectives
+from dosewright.objectives.parts import Status, StructureNote
 
 JSON, CSV, MARKDOWN, STRUCTURES = "objectives.json", "objectives.csv", "objectives.md", "structures.csv"
 SUMMARY, MANIFEST = "summary.json", "manifest.json"

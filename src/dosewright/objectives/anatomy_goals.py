@@ -1,7 +1,7 @@
 """Goals that follow a patient's anatomy in place of objectives that follow a dose."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,14 +14,13 @@ from dosewright.objectives.anatomy.outcome import AnatomyOutcome, OrganGoal
 from dosewright.objectives.anatomy.settings import AnatomySettings
 from dosewright.objectives.derived import Derived, Extraction
 from dosewright.objectives.extraction_rules import Origin
-from dosewright.objectives.helper_settings import HelperSettings, Part, Status
-from dosewright.objectives.helpers import CROPPED_SUFFIX, StructureNote
+from dosewright.objectives.parts import Part, Status, StructureNote
 
 log = logging.getLogger(__name__)
 
 
 def with_anatomy(
-    found: Extraction, dose_gy: FloatVolume, settings: AnatomySettings, helpers: HelperSettings
+    found: Extraction, dose_gy: FloatVolume, settings: AnatomySettings, organs_of: Mapping[str, frozenset[str]]
 ) -> Extraction:
     """Return an extraction in which organs with a goal follow their anatomy instead of the dose.
 
@@ -31,7 +30,7 @@ def with_anatomy(
         found: Objectives that follow the dose, with the helper structures in its case.
         dose_gy: That dose, total Gy on the case's grid; of it the goals' own values are told.
         settings: Goals and rules.
-        helpers: How the helper structures were made.
+        organs_of: Structure that takes part as an organ or a planning risk volume → the organs it is made of.
 
     Raises:
         InputError: If a file of the settings cannot be read.
@@ -40,7 +39,7 @@ def with_anatomy(
     outcome = anatomy_goals(found.case, settings)
     for review in outcome.reviews:
         log.warning("%s: %s", found.case.case_id, review.explain())
-    replaced = _followers(outcome, helpers)
+    replaced = _followers(outcome, organs_of)
     kept = (item for item in found.derived if item.objective.structure not in replaced)
     case = replace(found.case, structures=dict(found.case.structures) | dict(outcome.parts))
     goals = tuple(_derived(case.structures, case.body & case.scored_mask, dose_gy, outcome))
@@ -49,15 +48,10 @@ def with_anatomy(
     return Extraction(case, (*kept, *goals), notes, outcome)
 
 
-def _followers(outcome: AnatomyOutcome, helpers: HelperSettings) -> set[str]:
-    """Return organs with a goal, their crops and planning risk volumes."""
-    names: set[str] = set()
-    for measures in outcome.measures:
-        organ = measures.organ
-        names |= {organ, organ + CROPPED_SUFFIX}
-        if organ in helpers.prv_mm:
-            names.add(f"{organ}_PRV{helpers.prv_mm[organ]:02.0f}")
-    return names
+def _followers(outcome: AnatomyOutcome, organs_of: Mapping[str, frozenset[str]]) -> set[str]:
+    """Return organs with a goal and what is made of them alone: crops and planning risk volumes."""
+    with_goal = {measures.organ for measures in outcome.measures}
+    return with_goal | {name for name, organs in organs_of.items() if organs and organs <= with_goal}
 
 
 def _derived(structures: object, counted: Mask, dose_gy: FloatVolume, outcome: AnatomyOutcome) -> Iterator[Derived]:
@@ -90,5 +84,5 @@ def _noted(note: StructureNote, used: set[str], replaced: set[str]) -> Structure
     if note.name in used:
         return replace(note, status=Status.USED, reason="its goal follows the anatomy")
     if note.name in replaced and note.status is not Status.ABSENT:
-        return replace(note, status=Status.DROPPED, reason="the organ's goal follows the anatomy")
+        return replace(note, status=Status.REPLACED, reason="the organ's goal follows the anatomy")
     return note

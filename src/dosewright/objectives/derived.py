@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from dosewright.core import PatientCase
 from dosewright.objectives.anatomy.outcome import AnatomyOutcome
 from dosewright.objectives.extraction_rules import Origin
-from dosewright.objectives.helper_settings import Part
-from dosewright.objectives.helpers import StructureNote
 from dosewright.objectives.objective import Objective
+from dosewright.objectives.parts import Part, StructureNote
 
 
 @dataclass(frozen=True)

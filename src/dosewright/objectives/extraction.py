@@ -22,9 +22,9 @@ from dosewright.dose.voxels import Voxels, percentile
 from dosewright.objectives.anatomy_goals import with_anatomy
 from dosewright.objectives.derived import Derived, Extraction
 from dosewright.objectives.extraction_rules import ExtractionSettings, Origin
-from dosewright.objectives.helper_settings import Part, Status
-from dosewright.objectives.helpers import PlanningStructures, StructureNote, planning_structures
+from dosewright.objectives.helpers import PlanningStructures, planning_structures
 from dosewright.objectives.objective import Kind, Objective
+from dosewright.objectives.parts import Part, Status, StructureNote
 
 DECIMALS = 2  # of an objective's dose, in Gy; as AIRTP rounds
 
@@ -47,11 +47,11 @@ def extract_objectives(
     settings = settings or ExtractionSettings()
     dose = _checked(case, case.dose_gy if dose_gy is None else dose_gy)
     planned = planning_structures(case, settings.helpers, settings.expected)
-    absent = [note.name for note in planned.notes if note.status is Status.ABSENT]
+    absent = [name for name in settings.expected if name not in case.structures]
     if absent and settings.absent == "raise":
         raise InputError(f"must hold {absent}", argument=f"structures of {case.case_id}", value=tuple(case.structures))
     found = derive_objectives(planned, dose, settings)
-    return found if settings.anatomy is None else with_anatomy(found, dose, settings.anatomy, settings.helpers)
+    return found if settings.anatomy is None else with_anatomy(found, dose, settings.anatomy, planned.organs_of)
 
 
 def derive_objectives(planned: PlanningStructures, dose_gy: FloatVolume, settings: ExtractionSettings) -> Extraction:
@@ -89,7 +89,7 @@ class _Reader:
         if part in (Part.TARGET, Part.CORE):
             yield from self._of_target(name, part, ascending)
             return
-        if part is Part.RING:
+        if part is Part.RING and name in self.planned.target_of:
             rule = self.settings.targets
             yield self._ceiling(name, part, float(rule.ring_factor), float(rule.ring_priority), ascending)
         yield from self._points(name, part, ascending)
@@ -97,7 +97,7 @@ class _Reader:
         if self.settings.means:
             yield self._follow(name, part, "mean_upper", None, "Dmean", float(ascending.mean()), Origin.MEAN)
         cc = self.settings.maximum_cc
-        if cc is not None and (part is Part.PRV or name in self.settings.helpers.whole):
+        if cc is not None and (part is Part.PRV or name in self.settings.helpers.keep):
             yield self._maximum(name, part, ascending, float(cc))
 
     def _of_target(self, name: str, part: Part, ascending_gy: Voxels) -> Iterator[Derived]:

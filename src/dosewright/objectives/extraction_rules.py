@@ -11,7 +11,9 @@ from enum import StrEnum
 
 from dosewright.core import InputError
 from dosewright.objectives.anatomy.settings import AnatomySettings
-from dosewright.objectives.helper_settings import HelperSettings, Part
+from dosewright.objectives.default_helpers import default_helpers
+from dosewright.objectives.helper_set import HelperSet
+from dosewright.objectives.parts import Part
 
 #: Parts of a plan whose objectives follow the dose; targets follow their prescription.
 FOLLOWING = (Part.ORGAN, Part.CROPPED, Part.PRV, Part.RING, Part.TISSUE)
@@ -164,7 +166,7 @@ class ExtractionSettings:
         floor_gy: No objective asks for less than this, as scatter reaches it everywhere.
         rules: Margin rules; the first that matches counts.
         targets: Objectives from the prescription.
-        helpers: Which structures take part, and which are made.
+        helpers: Which helper structures are made, and which structures are dropped.
         expected: Structures the plan should know; absent ones are listed.
         absent: "report" lists absent structures, "raise" refuses the case.
         anatomy: Goals that follow the patient's anatomy: the organs they are for do not follow the dose; None for none.
@@ -182,7 +184,7 @@ class ExtractionSettings:
     floor_gy: Number = 3.0
     rules: Sequence[MarginRule] = AIRTP_RULES
     targets: TargetRule = field(default_factory=TargetRule)
-    helpers: HelperSettings = field(default_factory=HelperSettings)
+    helpers: HelperSet = field(default_factory=default_helpers)
     expected: Sequence[str] = ()
     absent: str = "report"
     anatomy: AnatomySettings | None = None

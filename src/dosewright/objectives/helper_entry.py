@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from dosewright.core import InputError
 from dosewright.geometry.structure_expression import parse
-from dosewright.objectives.helper_settings import Number, Part
+from dosewright.objectives.parts import Part
 
+Number = float | int  # YAML gives ints
+_ANY = "Any"  # in place of a placeholder
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
@@ -85,9 +87,10 @@ class HelperEntry:
             and differences. "" where `choice` says it.
         each: "case" for one helper, "target" for one per target with a prescription, "organ" for one per organ at risk.
         part: What it is to an optimisation; None where other helpers are made of it only.
-        of: Structure it belongs to: the target of a ring, the organ of a cropped one.
-        needs: Structures without which it is not made, though its expression could do without.
-        replaces: Organ in whose place it takes part.
+        of: Structure it belongs to: the target of a core or a ring, the organ of a cropped one. A ring of no target has
+            no limit by a prescription.
+        needs: Structure or structures without which it is not made, though its expression could do without.
+        replaces: Organ or organs in whose place it takes part.
         differs_from: Structure that it must not be equal to.
         away_from_higher: Space kept from targets of higher prescription than `of`, or None.
         choice: Which of two paired organs it is, or None.
@@ -103,20 +106,24 @@ class HelperEntry:
     part: str | None = None
     of: str = ""
     needs: Sequence[str] = ()
-    replaces: str = ""
+    replaces: Sequence[str] = ()
     differs_from: str = ""
     away_from_higher: HigherTargets | None = None
     choice: SideChoice | None = None
     source: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "needs", tuple(self.needs))
+        for name in ("needs", "replaces"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
         if self.each not in ("case", "target", "organ"):
             raise InputError('must be "case", "target" or "organ"', argument="each", value=self.each)
         if self.part is not None and self.part not in set(Part):
             raise InputError(f"must be one of {', '.join(Part)}, or null", argument="part", value=self.part)
         if (self.choice is None) == (not self.expression):
             raise InputError("must be given, or else choice", argument="expression", value=self.expression)
+        if self.part == Part.CORE and not self.of:
+            raise InputError("must name the target of a core", argument="of", value=self.of)
         if self.away_from_higher is not None and not self.of:
             raise InputError("must name the target to keep away_from_higher", argument="of", value=self.of)
         self._check_placeholders()
@@ -131,8 +138,20 @@ class HelperEntry:
         """What stands for the target or the organ, "" where there is one helper."""
         return "" if self.each == "case" else f"{{{self.each}}}"
 
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """Structures that it is made of, but for the target or organ that it is one for each of."""
+        if self.choice is not None:
+            return (*self.choice.among, *parse(self.choice.to).names)
+        return tuple(name for name in parse(self._sample).names if name != _ANY)
+
+    @property
+    def _sample(self) -> str:
+        """The expression with a name in place of the placeholder."""
+        return self.expression.replace(self.placeholder, _ANY) if self.placeholder else self.expression
+
     def _check_placeholders(self) -> None:
-        texts = (self.name, self.expression, self.of, self.replaces, self.differs_from, *self.needs)
+        texts = (self.name, self.expression, self.of, self.differs_from, *self.replaces, *self.needs)
         for text in texts:
             for found in _PLACEHOLDER.finditer(text):
                 if found.group() != self.placeholder:
@@ -142,4 +161,4 @@ class HelperEntry:
             rule = f"must hold {self.placeholder} where each is {self.each!r}"
             raise InputError(rule, argument="name", value=self.name)
         if self.expression:
-            parse(self.expression.replace(self.placeholder, "X") if self.placeholder else self.expression)
+            parse(self._sample)

@@ -78,6 +78,6 @@ def _filled(entry: HelperEntry, name: str) -> HelperEntry:
         each="case",
         of=fill(entry.of),
         needs=tuple(fill(need) for need in entry.needs),
-        replaces=fill(entry.replaces),
+        replaces=tuple(fill(organ) for organ in entry.replaces),
         differs_from=fill(entry.differs_from),
     )

@@ -4,21 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-import numpy as np
-
-from dosewright.core import InputError, PatientCase
+from dosewright.core import InputError, PatientCase, Role, role_of
 from dosewright.core.types import Mask
 from dosewright.geometry import distance_to_mm, targets_mask
-from dosewright.geometry.reduced_expression import reduced
+from dosewright.geometry.reduced_expression import made_of, reduced
 from dosewright.geometry.structure_algebra import StructureAlgebra
 from dosewright.geometry.structure_expression import Expression, Named, parse
 from dosewright.objectives.helper_entry import HelperEntry, SideChoice
 from dosewright.objectives.helper_expansion import expanded, expression_of, higher_gaps_mm
 from dosewright.objectives.helper_set import TARGETS, HelperSet
-from dosewright.objectives.helper_settings import Part, Status
-from dosewright.objectives.helpers import StructureNote
+from dosewright.objectives.parts import Part, Status, StructureNote, note_of, percent_of, volume_cc
 
 _ORGANS = (Part.ORGAN, Part.CROPPED)
+_OF_ORGANS = (*_ORGANS, Part.PRV)
+_OF_TARGETS = (Part.TARGET, Part.CORE, Part.RING)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +30,7 @@ class HelperResult:
         expressions: Helper made → what it is made of in this case; absent structures are left out.
         parts: Structure that takes part in an optimisation → what it is.
         target_of: Target core or ring → its target.
+        organs_of: Structure that takes part as an organ or a planning risk volume → organs of the case it is made of.
     """
 
     masks: Mapping[str, Mask]
@@ -38,6 +38,7 @@ class HelperResult:
     expressions: Mapping[str, Expression]
     parts: Mapping[str, Part]
     target_of: Mapping[str, str]
+    organs_of: Mapping[str, frozenset[str]]
 
     def extended(self, case: PatientCase) -> PatientCase:
         """Return the case with the helpers among its structures."""
@@ -81,6 +82,7 @@ class _Maker:
         self.expressions: dict[str, Expression] = {}
         self.parts: dict[str, Part] = {}
         self.target_of: dict[str, str] = {}
+        self.organs_of: dict[str, frozenset[str]] = {}
         self.notes: dict[str, StructureNote] = {}
 
     def made(self) -> HelperResult:
@@ -98,6 +100,7 @@ class _Maker:
             MappingProxyType(self.expressions),
             MappingProxyType(self.parts),
             MappingProxyType(self.target_of),
+            MappingProxyType({name: self.organs_of[name] for name, part in self.parts.items() if part in _OF_ORGANS}),
         )
 
     def _make(self, entry: HelperEntry) -> str:
@@ -106,6 +109,7 @@ class _Maker:
         Raises:
             _Left: If it is not made.
         """
+        self._check_target(entry)
         own = self.case.structures.get(entry.name)
         is_itself = entry.expression == str(Named(entry.name))
         if own is not None and not is_itself:
@@ -113,18 +117,23 @@ class _Maker:
                 raise _Left("no voxel of it is in the body")
             return "the case's own"
         self._check_needs(entry)
-        if entry.replaces in self.set.keep:
-            raise _Left(f"{entry.replaces} is kept whole")
+        self._check_replaced(entry)
         expression = self._expression(entry)
         mask = self.algebra.mask(expression) & self.case.body
         self._check_rules(entry, mask)
         if own is None:
             self.masks[entry.name], self.expressions[entry.name] = mask, expression
             self.algebra.add(entry.name, mask)
-        missing = (
-            [name for name in parse(entry.expression).names if name not in expression.names] if entry.expression else []
-        )
+        if is_itself:
+            return self._kept_whole(entry, mask)
+        missing = [name for name in entry.uses if name not in expression.names] if entry.expression else []
         return f"without {', '.join(missing)}: not there" if missing else ""
+
+    def _kept_whole(self, entry: HelperEntry, mask: Mask) -> str:
+        """Return how much of a serial organ lies in targets; nothing of others."""
+        covered = percent_of(mask & self.targets, mask)
+        kept = entry.kind is Part.ORGAN and entry.name in self.set.keep
+        return f"{covered:.0f} % of it in targets, kept whole" if kept and covered else ""
 
     def _expression(self, entry: HelperEntry) -> Expression:
         """Return what a helper is made of here."""
@@ -154,6 +163,23 @@ class _Maker:
         best = min if choice.side == "ipsilateral" else max
         return Named(best(choice.among, key=lambda name: means[name]))
 
+    def _check_target(self, entry: HelperEntry) -> None:
+        """Raise `_Left` where a target, core or ring has no prescription to go by."""
+        target = entry.of or (entry.name if entry.kind is Part.TARGET else "")
+        if entry.kind in _OF_TARGETS and target and target not in self.case.prescription_gy:
+            there = target in self.algebra.masks
+            reason = f"{target} has no prescription" if there else f"the case does not have {target}"
+            raise _Left(reason, Status.ABSENT)
+
+    def _check_replaced(self, entry: HelperEntry) -> None:
+        """Raise `_Left` where no organ that a helper would replace takes part, or all of them do as they are."""
+        if entry.replaces and set(entry.replaces) <= set(self.set.keep):
+            raise _Left(f"{' and '.join(entry.replaces)} kept whole", Status.UNNEEDED)
+        noted = [name for name in entry.replaces if name in self.notes]
+        dropped = noted and all(self.notes[name].status is Status.DROPPED for name in noted)
+        if dropped and entry.name not in self.set.keep:
+            raise _Left(f"{' and '.join(noted)} left out", Status.UNNEEDED)
+
     def _check_needs(self, entry: HelperEntry) -> None:
         absent = [name for name in entry.needs if name not in self.algebra.masks]
         if absent:
@@ -164,26 +190,28 @@ class _Maker:
                 raise _Left(f"{name} takes no part as a whole")
         rule = entry.away_from_higher
         if rule is not None and rule.required and not higher_gaps_mm(entry, self.case):
-            raise _Left("there is no target of higher prescription")
+            raise _Left("there is no target of higher prescription", Status.UNNEEDED)
 
     def _check_rules(self, entry: HelperEntry, mask: Mask) -> None:
         """Raise `_Left` where the set's rules leave a helper out; targets never are."""
         if entry.kind is Part.TARGET:
             return
         if not mask.any():
-            raise _Left("no voxel is left of it")
+            is_of_case = entry.name in self.case.structures
+            raise _Left("no voxel of it is in the body" if is_of_case else "no voxel is left of it")
         other = entry.differs_from
         if other and other in self.algebra.masks and (mask == (self.algebra.masks[other] & self.case.body)).all():
-            raise _Left(f"the same as {other} on this grid")
+            lost = entry.kind is Part.PRV  # a margin that the grid does not show
+            raise _Left(f"the same as {other} on this grid", Status.DROPPED if lost else Status.UNNEEDED)
         if entry.name in self.set.keep or entry.kind is None:
             return
         organ, limit = entry.kind in _ORGANS, self.set.largest_covered_percent
         base = self.algebra.masks.get(entry.of, mask) & self.case.body
-        covered = _percent(base & self.targets, base) if organ else 0.0
+        covered = percent_of(base & self.targets, base) if organ else 0.0
         if covered > limit:
-            raise _Left(f"{covered:.0f} % of {entry.of or entry.name} in targets, more than {limit:g} %")
+            raise _Left(f"{covered:.0f} % of {entry.of or 'it'} in targets, more than {limit:g} %")
         outside = mask & ~self.targets if organ else mask
-        if self._cc(outside) < self.set.smallest_cc or not outside.any():
+        if volume_cc(outside, self.case) < self.set.smallest_cc or not outside.any():
             where = " outside the targets" if organ else ""
             raise _Left(f"less than {self.set.smallest_cc:g} cc of it{where}")
 
@@ -198,33 +226,28 @@ class _Maker:
     def _use(self, entry: HelperEntry, reason: str) -> None:
         if entry.kind is not None:
             self.parts[entry.name] = entry.kind
-        if entry.of in self.case.prescription_gy and entry.kind is not Part.TARGET:
+        if entry.of in self.case.prescription_gy and entry.of != entry.name:
             self.target_of[entry.name] = entry.of
+        self.organs_of[entry.name] = self._organs_of(entry)
         self._note(entry, Status.USED, reason)
-        replaced = self.notes.get(entry.replaces)
-        if replaced is not None and self.parts.pop(entry.replaces, None) is not None:
-            self.notes[entry.replaces] = replace(replaced, status=Status.REPLACED, reason=f"by {entry.name}")
+        for organ in entry.replaces:
+            if organ in self.notes and organ not in self.set.keep:
+                self.parts.pop(organ, None)
+                self.notes[organ] = replace(self.notes[organ], status=Status.REPLACED, reason=f"by {entry.name}")
+
+    def _organs_of(self, entry: HelperEntry) -> frozenset[str]:
+        """Return the organs of the case that a structure is made of."""
+        expression = self.expressions.get(entry.name)
+        if expression is None and entry.expression:
+            expression = parse(entry.expression)
+        if expression is None:  # the case's own, in place of one of two
+            return frozenset({entry.name})
+        organs = frozenset[str]()
+        for name in made_of(expression):
+            is_organ = name in self.case.structures and role_of(name) is Role.OAR
+            organs |= self.organs_of.get(name, frozenset({name}) if is_organ else frozenset())
+        return organs
 
     def _note(self, entry: HelperEntry, status: Status, reason: str) -> None:
         mask = self.masks.get(entry.name, self.case.structures.get(entry.name))
-        if mask is None:
-            self.notes[entry.name] = StructureNote(entry.name, entry.kind, status, reason)
-            return
-        inside = mask & self.case.body
-        self.notes[entry.name] = StructureNote(
-            name=entry.name,
-            part=entry.kind,
-            status=status,
-            reason=reason,
-            voxels=int(inside.sum()),
-            volume_cc=self._cc(inside),
-            in_targets_percent=_percent(inside & self.targets, inside) if inside.any() else None,
-            outside_body_percent=_percent(mask & ~self.case.body, mask),
-        )
-
-    def _cc(self, mask: Mask) -> float:
-        return float(np.count_nonzero(mask)) * self.case.grid.voxel_volume_cc
-
-
-def _percent(part: Mask, whole: Mask) -> float:
-    return 100.0 * float(np.count_nonzero(part)) / max(int(np.count_nonzero(whole)), 1)
+        self.notes[entry.name] = note_of(self.case, self.targets, entry.name, entry.kind, status, reason, mask)

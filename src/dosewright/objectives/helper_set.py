@@ -2,15 +2,22 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from dosewright.core import InputError, Role, role_of
-from dosewright.objectives.helper_entry import HelperEntry, HigherTargets, SideChoice
-from dosewright.objectives.helper_settings import Number
+from dosewright.objectives.helper_entry import HelperEntry, HigherTargets, Number, SideChoice
 
 TARGETS = "Targets"
+SERIAL_ORGANS = (
+    *("SpinalCord", "SpinalCanal", "Brainstem", "OpticChiasm", "OpticNrv_L", "OpticNrv_R"),
+    *("BrachialPlex_L", "BrachialPlex_R"),
+)
+_WHOLE_CASE = {
+    "{target}": {"each": "target", "expression": "{target}", "part": "target"},
+    "{organ}": {"each": "organ", "expression": "{organ}", "part": "organ"},
+}
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,8 @@ class HelperSet:
     little of it remains; an organ, whole or cropped, where too much of it lies in the targets.
 
     Args:
-        helpers: Name → expression, or the arguments of `HelperEntry` but for the name.
+        helpers: Name → expression, or the arguments of `HelperEntry` but for the name; None takes out a helper, such as
+            one of a set that another goes on from.
         smallest_cc: Helpers with less are left out; organs with less outside the targets, too.
         largest_covered_percent: Organs of which more lies in the targets are left out.
         keep: Serial organs, whose hottest voxels matter wherever they are, and helpers: never left out by these two
@@ -29,7 +37,8 @@ class HelperSet:
         source: Where the set is from.
 
     Raises:
-        InputError: If a helper is not valid, a name illegal, or a number out of its range.
+        InputError: If a helper is not valid or uses one that comes after it, a name is illegal, or a number out of its
+            range.
 
     >>> HelperSet({"Ring_PTV": "(PTV + 20mm) - (PTV + 5mm)"}).helpers["Ring_PTV"].name
     'Ring_PTV'
@@ -38,16 +47,16 @@ class HelperSet:
     helpers: Mapping[str, Any]
     smallest_cc: Number = 0.1
     largest_covered_percent: Number = 85.0
-    keep: Sequence[str] = field(
-        default=(
-            *("SpinalCord", "SpinalCanal", "Brainstem", "OpticChiasm", "OpticNrv_L", "OpticNrv_R"),
-            *("BrachialPlex_L", "BrachialPlex_R"),
-        )
-    )
+    keep: Sequence[str] = SERIAL_ORGANS
     source: str = ""
 
     def __post_init__(self) -> None:
-        entries = {str(name): _entry(str(name), value) for name, value in self.helpers.items()}
+        taken_out = [name for name, value in self.helpers.items() if value is None and name in _WHOLE_CASE]
+        if taken_out:
+            rule = "must not be null: targets and organs always take part"
+            raise InputError(rule, argument=f"helpers[{taken_out[0]}]")
+        entries = {str(name): _entry(str(name), value) for name, value in self.helpers.items() if value is not None}
+        _check_order(entries)
         object.__setattr__(self, "helpers", MappingProxyType(entries))
         object.__setattr__(self, "keep", tuple(self.keep))
         if not 0.0 <= self.smallest_cc < math.inf:
@@ -60,6 +69,16 @@ class HelperSet:
         # Read-only mappings cannot be pickled.
         rest = (self.smallest_cc, self.largest_covered_percent, self.keep, self.source)
         return type(self), (dict(self.helpers), *rest)
+
+    def of_whole_case(self) -> "HelperSet":
+        """Return the set with a case's targets and organs at risk before its helpers, as they take part themselves.
+
+        >>> list(HelperSet({"zTissue": "Body - Targets"}).of_whole_case().helpers)
+        ['{target}', '{organ}', 'zTissue']
+        """
+        return type(self)(
+            {**_WHOLE_CASE, **self.helpers}, self.smallest_cc, self.largest_covered_percent, self.keep, self.source
+        )
 
     def with_helpers(self, helpers: Mapping[str, Any]) -> "HelperSet":
         """Return the set with more helpers, made last, or other definitions of the same names."""
@@ -89,8 +108,19 @@ def _entry(name: str, value: Any) -> HelperEntry:
         rule = f"is not valid: {error}"
         raise InputError(rule, argument=f"helpers[{name}]") from error
     except (TypeError, ValueError) as error:
-        rule = "must be an expression, or the arguments of a HelperEntry"
+        rule = f"must be an expression, or the arguments of a HelperEntry ({error})"
         raise InputError(rule, argument=f"helpers[{name}]", value=value) from error
+
+
+def _check_order(entries: Mapping[str, HelperEntry]) -> None:
+    """Refuse helpers that name one that comes after them."""
+    later = list(entries)
+    for name, entry in entries.items():
+        later.remove(name)
+        early = [used for used in entry.uses if used in later]
+        if early:
+            rule = "must use helpers that come before it only"
+            raise InputError(rule, argument=f"helpers[{name}]", value=early)
 
 
 def _check_name(name: str) -> None:

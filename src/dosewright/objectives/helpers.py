@@ -9,18 +9,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from dosewright.core import PatientCase, Role, role_of
-from dosewright.core.types import Mask
 from dosewright.geometry import targets_mask
 from dosewright.objectives.default_helpers import default_helpers
-from dosewright.objectives.helper_maker import HelperResult, make_helpers, note_of
+from dosewright.objectives.helper_maker import HelperResult, make_helpers
 from dosewright.objectives.helper_set import HelperSet
-from dosewright.objectives.parts import Part, Status, StructureNote
+from dosewright.objectives.parts import Part, Status, StructureNote, note_of
 
-_NO_PART = {
-    Role.TARGET: "a target without prescription",
-    Role.HELPER: "a helper structure of the case",
-    Role.EXTERNAL: "the patient's outline",
-}
+_NO_PART = {Role.TARGET: "a target without prescription", Role.HELPER: "a helper structure of the case"}
 _RANKS = {Part.TARGET: 0, Part.CORE: 0, Part.ORGAN: 1, Part.CROPPED: 1, Part.PRV: 2, Part.RING: 3, Part.TISSUE: 4}
 
 
@@ -76,25 +71,26 @@ class _Order:
 
     def __init__(self, case: PatientCase, made: HelperResult) -> None:
         self.made = made
-        self.places = {name: place for place, name in enumerate((*case.targets, *case.structures))}
+        self.places = {name: place for place, name in enumerate(dict.fromkeys((*case.targets, *case.structures)))}
 
     def __call__(self, note: StructureNote) -> tuple[int, int, bool]:
-        made, last = self.made, len(self.places)
         rank = len(_RANKS) if note.part is None else _RANKS[note.part]
         if rank > 1:
             return (rank, 0, False)
-        places = [self.places.get(name, last) for name in made.organs_of.get(note.name, ())]
-        own = self.places.get(made.target_of.get(note.name, note.name), last)
-        return (rank, min(places, default=own), note.part in (Part.CORE, Part.CROPPED))
+        known = self.made.target_of.get(note.name, note.name)
+        made_of = () if known in self.places else self.made.organs_of.get(note.name, ())
+        last = len(self.places)
+        place = min((self.places[organ] for organ in made_of), default=self.places.get(known, last))
+        return (rank, place, note.part in (Part.CORE, Part.CROPPED))
 
 
 def _others(case: PatientCase, noted: set[str], expected: Sequence[str]) -> list[StructureNote]:
     """Return notes of the structures that no set tells of."""
-    targets: Mask = targets_mask(case)
-    others = [
-        note_of(case, targets, name, None, Status.DROPPED, _NO_PART[role_of(name)])
-        for name in case.structures
-        if name not in noted
-    ]
+    targets = targets_mask(case)
+    others = []
+    for name, mask in case.structures.items():
+        if name not in noted:
+            reason = _NO_PART.get(role_of(name), "named like a helper")
+            others.append(note_of(case, targets, name, None, Status.DROPPED, reason, mask))
     absent = (name for name in dict.fromkeys(expected) if name not in case.structures and name not in noted)
     return others + [StructureNote(name, None, Status.ABSENT, "the case does not have it") for name in absent]

@@ -11,9 +11,9 @@ from dosewright.core.types import FloatVolume
 from dosewright.objectives.derived import Derived
 from dosewright.objectives.extraction import DECIMALS, derive_objectives
 from dosewright.objectives.extraction_rules import Origin
-from dosewright.objectives.helper_settings import Part
 from dosewright.objectives.helpers import planning_structures
 from dosewright.objectives.objective import Objective
+from dosewright.objectives.parts import Part, left_out
 from dosewright.planning.airtp_items import ScoredItems
 from dosewright.planning.airtp_margin import Asked, value_worth
 from dosewright.planning.goals import Goals
@@ -69,7 +69,8 @@ class AirtpCourse(AbstractCourse):
         rings = (name for name, part in self.planned.parts.items() if part is Part.RING)
         edged = (*map(_cover, self.case.targets), *rings)
         shares = {} if share is None else dict.fromkeys(edged, float(share))
-        return Goals(tuple(objectives), self._helpers, shares=shares, absent="skip")
+        remarks = tuple(left_out(self.planned.notes))
+        return Goals(tuple(objectives), self._helpers, shares=shares, absent="skip", remarks=remarks)
 
     def judge(self, dose_gy: FloatVolume) -> Judgement:
         """Return what the card says of a dose."""

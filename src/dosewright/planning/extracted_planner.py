@@ -7,6 +7,7 @@ from dosewright.core import PatientCase
 from dosewright.core.types import FloatVolume
 from dosewright.objectives.extraction import extract_objectives
 from dosewright.objectives.extraction_rules import ExtractionSettings
+from dosewright.objectives.parts import left_out
 from dosewright.planning.goals import AbstractPlanner, Goals
 
 
@@ -25,7 +26,8 @@ class ExtractedPlanner(AbstractPlanner):
         """Return the objectives and the helper structures they name; see `AbstractPlanner.goals`."""
         found = extract_objectives(case, wanted_gy, self.extraction)
         helpers = {name: mask for name, mask in found.case.structures.items() if name not in case.structures}
-        remarks = () if found.anatomy is None else tuple(found.anatomy.sentences)
+        anatomy = () if found.anatomy is None else found.anatomy.sentences
+        remarks = (*left_out(found.structures), *anatomy)
         return Goals(found.objectives, helpers, absent="skip", remarks=remarks)
 
     def fingerprint(self, case_id: str) -> str:

@@ -141,7 +141,8 @@ def _best(
     course: AbstractCourse, solver: GoalSolver, state: CourseState, stopped: str, taken_up: int, failed: bool = False
 ) -> Optimised:
     """Return the best plan, its dose and penalty computed anew."""
-    penalty = solver.compiled(course.of(state.best.objectives))
+    goals = course.of(state.best.objectives)
+    penalty = solver.compiled(goals)
     problem = solver.problem(penalty)
     fluence = _tensor(solver, state.best.fluence)[None]
     with torch.no_grad():
@@ -158,7 +159,7 @@ def _best(
         history=(),
         violations=broken(penalty.constraints, dose, AugmentedLagrangian.tolerance_gy),
     )
-    return Optimised(result, penalty, Trace(state.steps, stopped, failed))
+    return Optimised(result, penalty, Trace(state.steps, stopped, failed), goals.remarks)
 
 
 def _dose_gy(solver: GoalSolver, fluence: Float[np.ndarray, " b"]) -> FloatVolume:

@@ -7,10 +7,12 @@ from typing import final
 
 from dosewright.core import InputError, PatientCase
 from dosewright.core.types import FloatVolume
-from dosewright.objectives.helper_settings import HelperSettings
+from dosewright.objectives.default_helpers import default_helpers
+from dosewright.objectives.helper_set import HelperSet
 from dosewright.objectives.helpers import planning_structures
 from dosewright.objectives.objective_file import read_objectives
-from dosewright.planning.goals import AbstractPlanner, Goals
+from dosewright.objectives.parts import left_out
+from dosewright.planning.goals import Absent, AbstractPlanner, Goals
 
 
 @final
@@ -18,13 +20,13 @@ from dosewright.planning.goals import AbstractPlanner, Goals
 class ListedPlanner(AbstractPlanner):
     """Asks for what a file of objectives says; the wanted dose counts only where an objective mimics it.
 
-    Helper structures that the objectives name are made as `objectives.helpers` makes them.
+    Helper structures that the objectives name are made by a set.
 
     Args:
         path: A JSON file for all cases, a folder of `<case_id>.json`, or one of `<case_id>/objectives.json` as the job
             `objectives` fills it.
         absent: "raise" refuses objectives for structures that a case lacks, "skip" leaves them out and says so.
-        helpers: How helper structures are made.
+        helpers: The set.
 
     Raises:
         InputError: If `absent` is neither.
@@ -32,7 +34,7 @@ class ListedPlanner(AbstractPlanner):
 
     path: str | Path
     absent: str = "raise"
-    helpers: HelperSettings = field(default_factory=HelperSettings)
+    helpers: HelperSet = field(default_factory=default_helpers)
 
     def __post_init__(self) -> None:
         if self.absent not in ("raise", "skip"):
@@ -42,9 +44,17 @@ class ListedPlanner(AbstractPlanner):
         """Return the objectives of the case's file; see `AbstractPlanner.goals`."""
         objectives = read_objectives(self._path(case.case_id))
         unknown = {objective.structure for objective in objectives} - set(case.structures)
-        made = planning_structures(case, self.helpers).case.structures if unknown else {}
+        if not unknown:
+            return Goals(objectives, absent=self._absent)
+        planned = planning_structures(case, self.helpers)
+        made = planned.case.structures
         helpers = {name: made[name] for name in sorted(unknown & set(made))}
-        return Goals(objectives, helpers, absent="skip" if self.absent == "skip" else "raise")
+        remarks = tuple(left_out(note for note in planned.notes if note.name in unknown))
+        return Goals(objectives, helpers, absent=self._absent, remarks=remarks)
+
+    @property
+    def _absent(self) -> Absent:
+        return "skip" if self.absent == "skip" else "raise"
 
     def fingerprint(self, case_id: str) -> str:
         """Return a hash of the case's file; nothing where it is missing, which `goals` tells."""

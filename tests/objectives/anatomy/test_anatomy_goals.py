@@ -15,8 +15,8 @@ from dosewright.objectives.anatomy.organ_part import OrganPart
 from dosewright.objectives.anatomy.settings import AnatomySettings
 from dosewright.objectives.extraction import extract_objectives
 from dosewright.objectives.extraction_rules import ExtractionSettings, Origin
-from dosewright.objectives.helper_settings import Status
 from dosewright.objectives.objective import Objective
+from dosewright.objectives.parts import Status
 from dosewright.planning.extracted_planner import ExtractedPlanner
 
 GRID = Grid(SHAPE, (2.0, 3.0, 4.0))
@@ -88,7 +88,7 @@ def test_goals_stand_in_for_objectives_that_follow_the_dose(head_neck: AnatomySe
     assert all(item.dose_has_gy == pytest.approx(20.0) for item in goals)
     by_name = {note.name: note for note in found.structures}
     assert by_name["Parotid_L"].status is Status.USED
-    assert by_name["Parotid_L-PTV"].status is Status.DROPPED
+    assert by_name["Parotid_L-PTV"].status is Status.REPLACED
     assert found.anatomy is not None
     assert json.loads(json.dumps(found.anatomy.to_plain()))["target_side"]["side"] == "left"
 
@@ -127,7 +127,8 @@ def test_a_planner_gets_goals_and_the_helpers_they_name(tmp_path: Path, head_nec
     assert "SpinalCord_PRV05" in goals.helpers
     told = "SpinalCord_PRV05: every voxel at most 45 Gy, priority 120 → every voxel at most 50 Gy, priority 120"
     assert [remark for remark in goals.remarks if remark.startswith(told)]
-    assert ExtractedPlanner(ExtractionSettings()).goals(case, case.dose_gy).remarks == ()
+    told = ("structures that could not be made: Brainstem_PRV03 (the case does not have Brainstem)",)
+    assert ExtractedPlanner(ExtractionSettings()).goals(case, case.dose_gy).remarks == told
 
 
 def test_a_plan_is_made_anew_when_the_history_of_its_case_changes(tmp_path: Path, head_neck: AnatomySettings) -> None:
