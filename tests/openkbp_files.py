@@ -136,6 +136,10 @@ BROKEN: dict[str, tuple[dict[str, str | bytes | None], str]] = {
         {"dose": HEADER},
         r"/dose\.csv: rows must reach the last voxels .*; got 'none for the last 1920 of 1920 voxels'",
     ),
+    "truncated dose mask": (
+        {"possible_dose_mask": "\n".join(FILES["possible_dose_mask"].splitlines()[:1500]) + "\n"},
+        r"/possible_dose_mask\.csv: rows must reach the last voxels with dose: .*; got 'none for the last 421 voxels",
+    ),
     "truncated ct": (
         {"ct": "\n".join(FILES["ct"].splitlines()[:1500]) + "\n"},
         r"/ct\.csv: rows must reach the last voxels .*; got 'none for the last 421 of 1920 voxels'",

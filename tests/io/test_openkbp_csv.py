@@ -96,7 +96,7 @@ def test_oversized_files_are_not_parsed(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(openkbp_csv, "MAX_BYTES", 12)
     assert openkbp_csv.read_values(path)[0].tolist() == [7]
     monkeypatch.setattr(openkbp_csv, "MAX_BYTES", 11)
-    with pytest.raises(CaseError, match=r"dose\.csv: size must be at most 11 bytes; got 12"):
+    with pytest.raises(CaseError, match=r"dose\.csv: file must have at most 11 bytes; got 12"):
         openkbp_csv.read_values(path)
 
 

@@ -25,7 +25,7 @@ GROUPS = sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and 
 
 # Groups that are not a training's, and what their choices ask their user for.
 JOB_OF = {"beams": "plan", "fluence": "plan", "planner": "plan", "sequencing": "plan", "objectives": "objectives"}
-JOB_OF |= {"cluster": "generate", "factory": "generate", "helpers": "objectives"}
+JOB_OF |= {"cluster": "generate", "factory": "generate", "format": "export", "helpers": "objectives"}
 ASKED_FOR = {
     "beams=given": ["beams.gantry_angles_deg=[0]"],
     "planner=listed": ["planner.path=unused"],

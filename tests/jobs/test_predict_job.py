@@ -249,7 +249,7 @@ def test_given_weights_are_told(
 
 
 def test_bad_settings_are_refused(prepared_root: Path, out: Path, weights: Path) -> None:
-    with pytest.raises(InputError, match="submission must be null or openkbp; got 'gdphmm'"):
+    with pytest.raises(InputError, match="submission must be null or openkbp or gdp_hmm; got 'gdphmm'"):
         run(predict_config(prepared_root, out, weights, "submission=gdphmm"))
     with pytest.raises(InputError, match=r"submission must be null for data\.split=train; got 'openkbp'"):
         run(predict_config(prepared_root, out, weights, "submission=openkbp", "data.split=train"))

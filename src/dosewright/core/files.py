@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dosewright.core.errors import StorageError
+from dosewright.core.errors import InputError, StorageError
 
 # What writing to an open file raises without naming the file.
 _NAMELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
@@ -54,6 +54,21 @@ def atomic_write(path: str | Path, content: str | bytes) -> Path:
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
     return Path(path)
+
+
+def read_at_most(path: str | Path, most_bytes: int) -> bytes:
+    """Return the content of a file; a pipe or device that never ends is read no further than that, either.
+
+    Raises:
+        InputError: If it holds more.
+        OSError: If it cannot be read.
+    """
+    with Path(path).open("rb") as stream:
+        content = stream.read(most_bytes + 1)
+        if len(content) > most_bytes:
+            size = max(len(content), os.fstat(stream.fileno()).st_size)
+            raise InputError(f"must have at most {most_bytes} bytes", argument="file", value=size, path=path)
+    return content
 
 
 def _is_about(error: OSError, temporary: Path, path: Path) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dosewright.core.errors import InputError
+from dosewright.core.files import read_at_most
 
 BYTES_MAX = 10_000_000
 
@@ -18,10 +19,8 @@ def read_strict_json(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        size = path.stat().st_size
-        if size > BYTES_MAX:
-            raise InputError(f"must have at most {BYTES_MAX} bytes", argument="file", value=size)
-        return json.loads(path.read_bytes(), parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        content = read_at_most(path, BYTES_MAX)
+        return json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_unique)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", argument="file", path=path) from error
     except InputError as error:

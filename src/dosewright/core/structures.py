@@ -1,7 +1,7 @@
 """TG-263 structure names and the role each plays.
 
-Names follow AAPM TG-263 (Mayo et al. 2018): targets start with PTV, CTV, GTV or ITV; laterality is a trailing `_L` or
-`_R`; helper structures made for planning start with `z` or `Ring`; the patient outline is `External`.
+Names follow AAPM TG-263 (Mayo et al. 2018): targets start with PTV, CTV, GTV, ITV, ICTV or IGTV; laterality is a
+trailing `_L` or `_R`; helper structures made for planning start with `z` or `Ring`; the patient outline is `External`.
 """
 
 import re
@@ -47,8 +47,8 @@ KNOWN: dict[str, KnownStructure] = {
 }
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.&~^+\-!]{0,63}")
-_TARGET = re.compile(r"^(PTV|CTV|GTV|ITV)")
-_SIDES = {"_L": "_R", "_R": "_L"}
+_TARGET = re.compile(r"(PTV|I?CTV|I?GTV|ITV)")
+_SIDE = re.compile(r"(?<!^VB)_(?P<side>[LR])(?=$|[-^])")
 
 
 def role_of(name: str) -> Role:
@@ -78,7 +78,7 @@ def role_of(name: str) -> Role:
 def mirrored(name: str) -> str:
     """Return the name after a left-right flip of the patient.
 
-    >>> mirrored("Parotid_L"), mirrored("Larynx")
-    ('Parotid_R', 'Larynx')
+    >>> mirrored("Parotid_L"), mirrored("zParotid_R-PTV"), mirrored("Larynx"), mirrored("VB_L")  # the lumbar vertebrae
+    ('Parotid_R', 'zParotid_L-PTV', 'Larynx', 'VB_L')
     """
-    return name[:-2] + _SIDES[name[-2:]] if name[-2:] in _SIDES else name
+    return _SIDE.sub(lambda match: "_R" if match["side"] == "L" else "_L", name)

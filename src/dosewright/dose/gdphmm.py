@@ -3,12 +3,12 @@
 As the published evaluation computes it, in float64. The target is PTVHighOPT in the head and neck, PTV in the lung.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from dosewright.core import InputError
+from dosewright.core import InputError, PatientCase
 from dosewright.dose.checks import check_positive, check_shape, finite_float64
 
 AnyDose = Float[np.ndarray, "..."]
@@ -17,6 +17,29 @@ AnyMask = Bool[np.ndarray, "..."]
 ISODOSE_GY = 5.0
 COVERAGE_PERCENTILE = 3  # D97
 D97_OFFSET_GY = 1e-5  # added to D97 by the published evaluation
+# The first of these that a case has → whose prescription.
+_TARGETS = {"zPTV_High_Opt": "PTV_High", "PTV_High": "PTV_High", "PTV": "PTV"}
+
+
+def reference_target(names: Collection[str], prescription_gy: Mapping[str, float]) -> tuple[str, float]:
+    """Return the target the reference is scaled to, and its prescription in Gy.
+
+    It is PTVHighOPT (`zPTV_High_Opt` here), PTV_High where that is not outlined, and PTV in the lung.
+
+    Args:
+        names: Structures of the case.
+        prescription_gy: Target → Gy.
+
+    Raises:
+        InputError: If the case has none of them with a prescription.
+
+    >>> reference_target(["PTV_High", "zPTV_High_Opt"], {"PTV_High": 70.0})
+    ('zPTV_High_Opt', 70.0)
+    """
+    for name, target in _TARGETS.items():
+        if name in names and target in prescription_gy:
+            return name, prescription_gy[target]
+    raise InputError(f"must hold one of {tuple(_TARGETS)}", argument="targets", value=sorted(prescription_gy))
 
 
 def scaled_reference(reference_gy: AnyDose, target: AnyMask, prescription_gy: float) -> Float[np.ndarray, "..."]:
@@ -71,6 +94,22 @@ def plan_error(predicted_gy: AnyDose, reference_gy: AnyDose, body: AnyMask) -> f
         raise InputError(f"must exceed {ISODOSE_GY:g} Gy somewhere in the body", argument="reference_gy", value=0)
     counted = irradiated | ((predicted > ISODOSE_GY) & body)
     return float(np.abs(reference - predicted)[counted].sum() / count)
+
+
+def case_error(case: PatientCase, predicted_gy: AnyDose) -> float:
+    """Return the error of a case's plan in Gy: its own dose, scaled to the prescription, is the reference.
+
+    Args:
+        case: With a dose.
+        predicted_gy: Predicted total dose in Gy on its grid.
+
+    Raises:
+        InputError: If the case has no dose or no target of the challenge, or as `scaled_reference` and `plan_error`.
+    """
+    if case.dose_gy is None:
+        raise InputError("must have a reference dose", argument=case.case_id, value=None)
+    target, wanted_gy = reference_target(case.structures, case.prescription_gy)
+    return plan_error(predicted_gy, scaled_reference(case.dose_gy, case.structures[target], wanted_gy), case.body)
 
 
 def challenge_error(plan_errors_gy: Sequence[float]) -> float:

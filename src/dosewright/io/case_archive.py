@@ -1,5 +1,6 @@
 """What prepared files are made of: a zip of a JSON header and Blosc2 frames."""
 
+import stat
 import zipfile
 import zlib
 from pathlib import Path
@@ -80,6 +81,19 @@ def frame_of(array: np.ndarray) -> bytes:
     """Return an array as a Blosc2 frame."""
     frame = blosc2.asarray(np.ascontiguousarray(array), cparams=_CPARAMS).to_cframe()
     return bytes(frame)
+
+
+def open_archive(path: Path) -> zipfile.ZipFile:
+    """Return a zip opened for reading; a device or pipe, which may never end, is not touched.
+
+    Raises:
+        CaseError: If it is no regular file.
+        OSError: If it is missing or unreadable.
+        zipfile.BadZipFile: If it is no zip.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise CaseError("must be a regular file", argument="file", value=path.name, path=path)
+    return zipfile.ZipFile(path)
 
 
 def entry_of(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -68,6 +68,15 @@ class MixedReader(AbstractReader):
         name, own_id = self._place(case_id)
         return f"{name}:{self._readers[name].fingerprint(own_id)}"
 
+    def source_files(self, case_id: str) -> tuple[Path, ...]:
+        """Return the corpus's own files of a case.
+
+        Raises:
+            CaseError: If the case is unknown.
+        """
+        name, own_id = self._place(case_id)
+        return self._readers[name].source_files(own_id)
+
     def _place(self, case_id: str) -> tuple[str, str]:
         if case_id not in self._places:
             rule = f"must be one of {len(self)} cases such as {self._case_ids[0]}"

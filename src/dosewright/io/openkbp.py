@@ -130,6 +130,7 @@ class OpenKBPReader(AbstractReader):
         dose_gy = _read_volume(path, scored)
         if dose_gy.min() < 0:
             raise CaseError("must not be negative", argument="dose", value=float(dose_gy.min()), path=path)
+        _check_mask_reaches(dose_gy, scored, path.with_name("possible_dose_mask.csv"))
         return dose_gy
 
     def _folder(self, split: str) -> Path:
@@ -198,6 +199,18 @@ def _read_volume(path: Path, scored: Indices) -> FloatVolume:
             path=path,
         )
     return openkbp_csv.volume_of(indices, values, np.float32)
+
+
+def _check_mask_reaches(dose_gy: FloatVolume, scored: Indices, path: Path) -> None:
+    """Refuse a dose mask that ends well before the dose, which published ones never do."""
+    beyond = int(np.count_nonzero(openkbp_csv.from_lps(dose_gy).ravel()[scored.max() + 1 :]))
+    if beyond > MAX_BEYOND * scored.size:
+        raise CaseError(
+            "must reach the last voxels with dose: the file is truncated",
+            argument="rows",
+            value=f"none for the last {beyond} voxels with dose",
+            path=path,
+        )
 
 
 def _body(dose_mask: Mask, stored_ct: FloatVolume) -> Mask:

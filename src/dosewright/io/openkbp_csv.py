@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from dosewright.core import CaseError
+from dosewright.core import CaseError, InputError
+from dosewright.core.files import read_at_most
 from dosewright.core.types import Shape, Triple
 
 SHAPE: Shape = (128, 128, 128)
@@ -103,10 +104,9 @@ def format_values(volume: Float[np.ndarray, "z y x"]) -> str:
 
 def _text(path: Path) -> str:
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise CaseError(f"must be at most {MAX_BYTES} bytes", argument="size", value=size, path=path)
-        text = path.read_text("ascii")
+        text = read_at_most(path, MAX_BYTES).decode("ascii").replace("\r\n", "\n").replace("\r", "\n")
+    except InputError as error:
+        raise CaseError.located(error, path) from None
     except FileNotFoundError:
         raise CaseError("must exist", argument=path.name, value="no such file", path=path.parent) from None
     except (OSError, UnicodeDecodeError) as error:

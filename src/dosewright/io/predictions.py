@@ -1,9 +1,10 @@
-"""Predicted doses on disk: our own `<case_id>.npz`, and OpenKBP's `pt_N.csv` in a folder or a zip.
+"""Predicted doses on disk: our own `<case_id>.npz`, NIfTI and NRRD, and OpenKBP's `pt_N.csv` in a folder or a zip.
 
 A prediction is total dose in Gy on the grid of its case. One on another grid is refused, never resampled.
 """
 
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -15,12 +16,15 @@ from dosewright.core.case import DOSE_MAX_GY
 from dosewright.core.files import atomic_path
 from dosewright.core.types import FloatVolume
 from dosewright.io import openkbp_csv
+from dosewright.io.volumes import read
 
-SUFFIXES = (".npz", ".csv")
+_PLAIN = (".npz", ".csv")
+SUFFIXES = (*_PLAIN, *read.SUFFIXES)
+EXPORTED = tuple(f"dose{suffix}" for suffix in read.SUFFIXES)  # in a folder named by the case, see `dosewright export`
 MAX_NPZ_BYTES = 2_000_000_000  # unpacked; 512³ voxels in double precision are half of it
 _BROKEN = (
     *(OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError),
-    *(RuntimeError, zipfile.BadZipFile, zlib.error),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError),
 )
 _KEYS = ("dose_gy", "spacing_xyz_mm", "origin_xyz_mm", "case_id")
 
@@ -55,8 +59,7 @@ def list_predictions(source: str | Path) -> tuple[str, ...]:
         CaseError: If the source is missing, not a readable zip, or holds two predictions for a case.
     """
     source = Path(source)
-    names = [PurePosixPath(name) for name in _names(source)]
-    stems = sorted(n.stem for n in names if n.suffix in SUFFIXES and not n.name.startswith(".") and len(n.parts) == 1)
+    stems = sorted(filter(None, (_case_of(PurePosixPath(name)) for name in _names(source))))
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
         raise CaseError("must be unique per case", argument="prediction", value=twice, path=source)
@@ -67,8 +70,9 @@ def read_prediction(source: str | Path, case: PatientCase) -> FloatVolume:
     """Return the dose in Gy predicted for `case`.
 
     Args:
-        source: A folder of predictions, one `.npz` or `.csv` file, or a zip of `pt_N.csv`. CSV doses are in OpenKBP's
-            axis order and come without geometry: only their shape can be checked.
+        source: A folder of predictions, one file, or a zip of `pt_N.csv`. A folder holds `<case_id>` with one of
+            `SUFFIXES`, or `<case_id>/dose.nii.gz` and the like as `dosewright export` writes them. CSV doses are in
+            OpenKBP's axis order and come without geometry: only their shape can be checked.
         case: The case the prediction is for.
 
     Raises:
@@ -83,20 +87,39 @@ def read_prediction(source: str | Path, case: PatientCase) -> FloatVolume:
         raise CaseError("must exist", argument="prediction", value="no such file", path=path)
     elif path.suffix == ".csv":
         dose_gy, shown = _from_csv(path, case), path
+    elif path.name.endswith(read.SUFFIXES):
+        dose_gy, shown = read.read_volume(path, case.grid), path
     else:
         dose_gy, shown = _from_npz(path, case), path
     _check(dose_gy, case.grid, shown)
     return dose_gy
 
 
+def prediction_files(folder: Path, case_id: str) -> tuple[Path, ...]:
+    """Return the files of a folder that are predictions for a case."""
+    names = (*(f"{case_id}{suffix}" for suffix in SUFFIXES), *(f"{case_id}/{name}" for name in EXPORTED))
+    return tuple(folder / name for name in names if (folder / name).is_file())
+
+
+def _case_of(name: PurePosixPath) -> str | None:
+    """Return the case that a file of a folder or zip is a prediction for; None if it is none."""
+    if name.name.startswith(".") or len(name.parts) > 2:
+        return None
+    if len(name.parts) == 2:
+        return name.parts[0] if name.name in EXPORTED else None
+    return next((name.name.removesuffix(suffix) for suffix in SUFFIXES if name.name.endswith(suffix)), None)
+
+
 def _names(source: Path) -> list[str]:
     if source.is_dir():
-        return [path.name for path in source.iterdir() if path.is_file()]
+        inside = (path for folder in source.iterdir() if folder.is_dir() for path in map(folder.joinpath, EXPORTED))
+        files = [path for path in (*source.iterdir(), *inside) if path.is_file()]
+        return [path.relative_to(source).as_posix() for path in files]
     if not source.exists():
         raise CaseError("must be a folder or a zip", argument="predictions", value="no such file", path=source)
     try:
         with zipfile.ZipFile(source) as archive:
-            return archive.namelist()
+            return [name for name in archive.namelist() if "/" not in name and name.endswith(_PLAIN)]
     except (OSError, zipfile.BadZipFile) as error:
         raise CaseError(
             "must be a folder or a readable zip", argument="predictions", value=str(error), path=source
@@ -104,9 +127,9 @@ def _names(source: Path) -> list[str]:
 
 
 def _in_folder(folder: Path, case_id: str) -> Path:
-    found = [folder / f"{case_id}{suffix}" for suffix in SUFFIXES if (folder / f"{case_id}{suffix}").is_file()]
+    found = prediction_files(folder, case_id)
     if len(found) > 1:
-        names = tuple(path.name for path in found)
+        names = tuple(path.relative_to(folder).as_posix() for path in found)
         raise CaseError("must be unique per case", argument="prediction", value=names, path=folder)
     return found[0] if found else folder / f"{case_id}.npz"
 
@@ -118,7 +141,7 @@ def _from_npz(path: Path, case: PatientCase) -> FloatVolume:
             missing = [key for key in _KEYS if key not in stored]
             if missing:
                 raise CaseError(f"must hold {_KEYS}", argument="prediction", value=f"without {missing}", path=path)
-            dose_gy, spacing, origin, case_id = (stored[key] for key in _KEYS)
+            dose_gy, spacing, origin, case_id = (np.asarray(stored[key]) for key in _KEYS)  # bytes if no array
     except CaseError:
         raise
     except _BROKEN as error:

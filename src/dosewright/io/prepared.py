@@ -24,6 +24,7 @@ from dosewright.io.case_archive import (
     entry_of,
     frame_of,
     header_of,
+    open_archive,
     pack_masks,
     unframe,
     unpack_mask,
@@ -96,6 +97,14 @@ class CachedReader(AbstractReader):
         """Return the source's fingerprint."""
         return self.source.fingerprint(case_id)
 
+    def source_files(self, case_id: str) -> tuple[Path, ...]:
+        """Return the source's files of a case."""
+        return self.source.source_files(case_id)
+
+    def notes(self, case_id: str) -> tuple[str, ...]:
+        """Return what the source says of a case it has just read."""
+        return self.source.notes(case_id)
+
     def is_fresh(self, case_id: str, every_byte: bool = False) -> bool:
         """Whether the cache holds the case as its source is now; `every_byte` compares the file with its checksums."""
         path = self.path(case_id)
@@ -155,7 +164,7 @@ def read_case(path: Path) -> PatientCase:
         CaseError: If the file is missing, broken or of another format version.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             header = checked_header(json.loads(entry_of(archive, "case.json")), path)
             frames = _frames(archive, header)
         if ANATOMY in header:
@@ -180,7 +189,7 @@ def _with_anatomy(path: Path, name: Any, frames: dict[str, np.ndarray]) -> tuple
     if not (isinstance(name, str) and name == Path(name).name and name.endswith(ANATOMY_SUFFIX)):
         raise CaseError(f"must be a *{ANATOMY_SUFFIX} file beside it", argument=ANATOMY, value=name, path=path)
     try:
-        archive = zipfile.ZipFile(path.parent / name)
+        archive = open_archive(path.parent / name)
     except FileNotFoundError:
         raise CaseError(
             "must stand beside the plan", argument=ANATOMY, value="no such file", path=path.parent / name
@@ -193,7 +202,7 @@ def _with_anatomy(path: Path, name: Any, frames: dict[str, np.ndarray]) -> tuple
 def stored_fingerprint(path: Path) -> str | None:
     """Return the fingerprint a prepared file was written with, or None when there is no readable file."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             return checked_header(json.loads(entry_of(archive, "case.json")), path).get("fingerprint")
     except BROKEN:
         return None
@@ -201,7 +210,7 @@ def stored_fingerprint(path: Path) -> str | None:
 
 def _is_whole(path: Path) -> bool:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             return archive.testzip() is None
     except BROKEN:
         return False
@@ -210,6 +219,8 @@ def _is_whole(path: Path) -> bool:
 def _build(header: dict[str, Any], frames: dict[str, np.ndarray]) -> PatientCase:
     masks = {name: unpack_mask(frames["masks"], bit, box) for bit, (name, box) in enumerate(header["boxes"].items())}
     dose = frames.get("dose")
+    if dose is None and header["dose_scale_gy"] != 0:
+        raise CaseError("must be there, as the header has its scale", argument="dose", value="no entry")
     return PatientCase(
         case_id=header["case_id"],
         grid=Grid(tuple(header["shape_zyx"]), tuple(header["spacing_xyz_mm"]), tuple(header["origin_xyz_mm"])),

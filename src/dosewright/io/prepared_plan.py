@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from dosewright.core import CaseError, PatientCase
 from dosewright.core.files import atomic_path
-from dosewright.io.case_archive import BROKEN, MAX_BYTES, checked_header, entry_of, frame_of, header_of
+from dosewright.io.case_archive import BROKEN, MAX_BYTES, checked_header, entry_of, frame_of, header_of, open_archive
 from dosewright.io.prepared import ANATOMY, ANATOMY_SUFFIX, write_case
 
 DOSE_STEP_GY = 0.01  # uint16 holds 655 Gy of these, more than a case may have; half the bytes of 1 mGy
@@ -96,7 +96,7 @@ def _row(data: bytes) -> np.ndarray:
 
 def _read(path: Path, name: str, parse: Callable[[bytes], Any]) -> Any:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             checked_header(json.loads(entry_of(archive, "case.json")), path)
             return parse(entry_of(archive, name))
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import final
 
 from dosewright.core import PatientCase
@@ -30,6 +31,14 @@ class AbstractReader(ABC):
     def fingerprint(self, case_id: str) -> str:
         """Return a text that changes when the case's source changes; caches compare it before they trust an entry."""
         return f"{type(self).__name__}:{case_id}"
+
+    def source_files(self, case_id: str) -> tuple[Path, ...]:
+        """Return the files a case is read from, where what is exported should refer to them; () where none is known."""
+        return ()
+
+    def notes(self, case_id: str) -> tuple[str, ...]:
+        """Return what had to be assumed or left out when this reader read the case last; () where nothing is known."""
+        return ()
 
     @final
     def __len__(self) -> int:

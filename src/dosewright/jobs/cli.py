@@ -18,6 +18,8 @@ JOBS = {
     "score": "points of a scorecard for any doses, item by item, with what could not be scored",
     "objectives": "turn doses into optimisation objectives with margins, as JSON, CSV and Markdown",
     "plan": "make a deliverable plan for a dose, with a report of how far it falls from it",
+    "export": "write cases and doses for other programs: NIfTI, NRRD, DICOM, GDP-HMM, prepared",
+    "deidentify": "copy DICOM-RT files without what tells whose they are",
     "sweep-preferences": "measure what a net's preference sliders do: ranges, monotonicity, DVHs",
     "summarize": "gather the trainings of a sweep into one table with plots",
     "generate": "make training plans at scale: cohort × beams × drawn preferences",

@@ -12,7 +12,7 @@ from dosewright.core import CaseError, InputError, PatientCase
 from dosewright.core.types import FloatVolume
 from dosewright.inference.mean_dose import MeanDosePredictor
 from dosewright.inference.predictor import Predictor
-from dosewright.io.predictions import SUFFIXES, list_predictions, read_prediction
+from dosewright.io.predictions import list_predictions, prediction_files, read_prediction
 from dosewright.jobs.predict import build_predictor, prediction_settings
 
 KINDS = ("model", "predictions", "reference")
@@ -72,7 +72,7 @@ class ModelDoses(AbstractDoseSource):
 
 @final
 class StoredDoses(AbstractDoseSource):
-    """Doses of files: a folder of `<case_id>.npz` or `.csv`, one such file, or a zip of `pt_N.csv`.
+    """Doses of files: a folder of predictions (see `io.predictions`), one such file, or a zip of `pt_N.csv`.
 
     Args:
         source: The folder, file or zip.
@@ -92,9 +92,8 @@ class StoredDoses(AbstractDoseSource):
 
     def fingerprint(self, case_id: str) -> str:
         """Return a hash of the case's file, or of the one file there is."""
-        paths = [self.source / f"{case_id}{suffix}" for suffix in SUFFIXES] if self.source.is_dir() else [self.source]
-        found = [path for path in paths if path.is_file()]
-        return ";".join(hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in found)
+        paths = prediction_files(self.source, case_id) if self.source.is_dir() else (self.source,)
+        return ";".join(hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in paths if path.is_file())
 
     def describe(self) -> str:
         """Return the file or folder."""

@@ -43,6 +43,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         reader,
         cfg.predictions,
         allow_missing=cfg.allow_missing,
+        gdp_hmm=cfg.data.name == "gdp_hmm" if cfg.gdp_hmm is None else cfg.gdp_hmm,
         on_scored=pictures.draw,
         track=_progress,
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from dosewright.core import CaseError, DosewrightError, InputError, PatientCase
 from dosewright.core.types import FloatVolume
+from dosewright.dose.gdphmm import case_error, challenge_error
 from dosewright.dose.openkbp import (
     CohortScore,
     PatientScore,
@@ -60,6 +61,7 @@ class CaseResult:
         dvh_metrics: OpenKBP's DVH metrics, which the DVH score averages.
         indices: The planner's indices (D95, V95%, HI…).
         outside_voxels: Voxels with more than 0.1 Gy outside the mask where dose is possible.
+        gdp_hmm_error_gy: GDP-HMM's metric 1; None where it was not asked for.
     """
 
     case_id: str
@@ -67,6 +69,7 @@ class CaseResult:
     dvh_metrics: tuple[Comparison, ...]
     indices: tuple[Comparison, ...]
     outside_voxels: int
+    gdp_hmm_error_gy: float | None = None
 
     @property
     def dose_score_gy(self) -> float:
@@ -104,22 +107,29 @@ class Evaluation:
         """The challenge scores over all scored cases; DVH differences are pooled, as the challenge does."""
         return cohort_score([result.score for result in self.results])
 
+    @property
+    def gdp_hmm_error_gy(self) -> float | None:
+        """GDP-HMM's metric 1 over all scored cases; None where it was not asked for."""
+        errors = [r.gdp_hmm_error_gy for r in self.results if r.gdp_hmm_error_gy is not None]
+        return challenge_error(errors) if errors else None
+
 
 OnScored = Callable[[PatientCase, FloatVolume, CaseResult], None]
 Track = Callable[[Sequence[str]], Iterable[str]]
 
 
-def evaluate_case(case: PatientCase, predicted_gy: FloatVolume) -> CaseResult:
+def evaluate_case(case: PatientCase, predicted_gy: FloatVolume, gdp_hmm: bool = False) -> CaseResult:
     """Return the scores of one prediction.
 
     Args:
         case: A case with its reference dose.
         predicted_gy: Predicted total dose in Gy on the case's grid.
+        gdp_hmm: Whether to compute GDP-HMM's metric 1.
 
     Raises:
         CaseError: If the case has no reference dose.
         GridMismatchError: If the prediction has another shape.
-        InputError: If the prediction is not finite.
+        InputError: If the prediction is not finite, or metric 1 is asked for and not defined for the case.
     """
     if case.dose_gy is None:
         raise CaseError("must have a reference dose", argument=case.case_id, value=None)
@@ -135,6 +145,7 @@ def evaluate_case(case: PatientCase, predicted_gy: FloatVolume) -> CaseResult:
         dvh_metrics=metrics,
         indices=_compare_indices(case, predicted_gy),
         outside_voxels=int(np.count_nonzero((predicted_gy > OUTSIDE_GY) & ~case.scored_mask)),
+        gdp_hmm_error_gy=case_error(case, predicted_gy) if gdp_hmm else None,
     )
 
 
@@ -143,6 +154,7 @@ def evaluate(
     predictions: str | Path,
     *,
     allow_missing: bool = False,
+    gdp_hmm: bool = False,
     on_scored: OnScored | None = None,
     track: Track = iter,
 ) -> Evaluation:
@@ -155,6 +167,7 @@ def evaluate(
         reader: Cases with reference doses.
         predictions: Folder of `.npz` or `.csv` files, or a zip of `pt_N.csv`.
         allow_missing: Whether cases without prediction are left out instead of refused.
+        gdp_hmm: Whether to compute GDP-HMM's metric 1.
         on_scored: Called with the case, its prediction and its result, while they are in memory.
         track: Wraps the case ids, for a progress bar.
 
@@ -173,7 +186,7 @@ def evaluate(
                 without_reference.append(case_id)
                 continue
             predicted_gy = read_prediction(predictions, case)
-            results.append(evaluate_case(case, predicted_gy))
+            results.append(evaluate_case(case, predicted_gy, gdp_hmm))
         except InputError as error:
             failed[case_id] = str(error)
             continue

@@ -26,8 +26,14 @@ def write_tables(evaluation: Evaluation, folder: Path) -> None:
 
     scores.csv has one row per case; the other two one per case, structure and metric. Numbers have full precision.
     """
-    scores = ((r.case_id, r.dose_score_gy, r.dvh_score_gy, r.outside_voxels) for r in evaluation.results)
-    atomic_write(folder / "scores.csv", csv_text(_SCORES, scores))
+    header, scores = (
+        list(_SCORES),
+        [[r.case_id, r.dose_score_gy, r.dvh_score_gy, r.outside_voxels] for r in evaluation.results],
+    )
+    if evaluation.gdp_hmm_error_gy is not None:
+        header.append("gdp_hmm_error_gy")
+        scores = [[*row, r.gdp_hmm_error_gy] for row, r in zip(scores, evaluation.results, strict=True)]
+    atomic_write(folder / "scores.csv", csv_text(header, scores))
     for name, pick in (("dvh_metrics", _dvh_metrics), ("indices", _indices)):
         atomic_write(folder / f"{name}.csv", csv_text(_COMPARISONS, _rows(evaluation, pick)))
     atomic_write(folder / "metrics.json", json.dumps(summary(evaluation), indent=2, allow_nan=False) + "\n")
@@ -36,16 +42,18 @@ def write_tables(evaluation: Evaluation, folder: Path) -> None:
 def summary(evaluation: Evaluation) -> dict[str, Any]:
     """Return the cohort's numbers: what metrics.json holds.
 
-    dose_score and dvh_score are the challenge's, in Gy; their `_sd` are sample standard deviations over cases (None for
-    a single one); dvh_differences holds mean absolute differences in Gy by structure and metric.
+    dose_score and dvh_score are OpenKBP's, gdp_hmm_error (where asked for) GDP-HMM's metric 1, all in Gy; `_sd` are
+    sample standard deviations over cases (None for a single one); dvh_differences holds mean absolute differences in Gy
+    by structure and metric.
     """
-    score, results = evaluation.score, evaluation.results
+    score, results, metric_1 = evaluation.score, evaluation.results, evaluation.gdp_hmm_error_gy
     per_structure: dict[str, dict[str, float]] = {}
     for (structure, metric, _), differences in grouped(evaluation).items():
         per_structure.setdefault(structure, {})[metric] = float(np.abs(differences).mean())
     return {
         "dose_score": score.dose_score_gy,
         "dvh_score": score.dvh_score_gy,
+        **({} if metric_1 is None else {"gdp_hmm_error": metric_1}),
         "dose_score_sd": standard_deviation([r.dose_score_gy for r in results]),
         "dvh_score_sd": standard_deviation([r.dvh_score_gy for r in results]),
         "n_patients": len(results),
@@ -100,10 +108,13 @@ def print_tables(evaluation: Evaluation, console: Console) -> None:
     scores = Table(title=f"Scores of {len(results)} cases [Gy, lower is better]")
     for heading in ("", "challenge", "per case, mean ± SD", "worst case"):
         scores.add_column(heading, justify="left" if heading in ("", "worst case") else "right")
-    for name, value, of_case in (
+    rows: list[tuple[str, float, Callable[[CaseResult], float]]] = [
         ("dose score", score.dose_score_gy, lambda r: r.dose_score_gy),
         ("DVH score", score.dvh_score_gy, lambda r: r.dvh_score_gy),
-    ):
+    ]
+    if evaluation.gdp_hmm_error_gy is not None:
+        rows.append(("GDP-HMM metric 1", evaluation.gdp_hmm_error_gy, lambda r: r.gdp_hmm_error_gy or 0.0))
+    for name, value, of_case in rows:
         worst = max(results, key=of_case)
         per_case = mean_and_sd([of_case(r) for r in results])
         scores.add_row(name, f"{value:.3f}", per_case, f"{of_case(worst):.2f} {worst.case_id}")

@@ -14,6 +14,7 @@ from dosewright.io.reader import AbstractReader
 from dosewright.jobs.chosen_cases import chosen_cases
 from dosewright.jobs.dose_source import AbstractDoseSource, build_dose_source
 from dosewright.jobs.hydra_task import build
+from dosewright.jobs.objectives_export import ObjectiveExport
 from dosewright.jobs.objectives_files import SUMMARY, CaseSummary, summary_of, write_case_files, write_cohort_files
 from dosewright.objectives.criteria import evaluate_criteria
 from dosewright.objectives.extraction import extract_objectives
@@ -77,6 +78,7 @@ class _Job:
         self.reader, self.source, self.settings = reader, source, settings
         self.out, self.overwrite = Path(cfg.out), bool(cfg.overwrite)
         self.plain_settings = OmegaConf.to_container(cfg.objectives, resolve=True)
+        self.export = ObjectiveExport.from_config(cfg)
 
     def extract_one(self, case_id: str) -> CaseSummary:
         """Return a case's summary: the one that is there if it fits, else of an extraction now."""
@@ -87,6 +89,7 @@ class _Job:
             "case": self.reader.fingerprint(case_id),
             "dose": self.source.fingerprint(case_id),
             "history": "" if self.settings.anatomy is None else self.settings.anatomy.fingerprint(case_id),
+            **self.export.made_with(case_id),
         }
         found = None if self.overwrite else _stored(folder / SUMMARY, made_with)
         if found is not None:
@@ -96,8 +99,8 @@ class _Job:
         dose_gy = self.source.dose_gy(case)
         extraction = extract_objectives(case, dose_gy, self.settings)
         criteria = evaluate_criteria(case, dose_gy)
-        write_case_files(folder, extraction, criteria, dose=self.source.describe())
-        summary = summary_of(extraction, criteria)
+        write_case_files(folder, extraction, criteria, dose=self.source.describe(), plain=self.export.plain)
+        summary = self.export.write(folder, case, extraction, summary_of(extraction, criteria))
         content = {"made_with": made_with, "summary": summary.to_plain()}
         atomic_write(folder / SUMMARY, json.dumps(content, indent=1) + "\n")
         return summary

@@ -1,8 +1,8 @@
 """Files of `dosewright objectives`: per case JSON, CSV and Markdown, for the cohort a table of structures."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from dosewright.objectives.parts import Status, StructureNote
 JSON, CSV, MARKDOWN, STRUCTURES = "objectives.json", "objectives.csv", "objectives.md", "structures.csv"
 SUMMARY, MANIFEST = "summary.json", "manifest.json"
 ANATOMY = "anatomy.json"  # where goals follow the anatomy
+PLAIN = {"json": JSON, "csv": CSV, "markdown": MARKDOWN}  # as `format=` names them
 
 _OBJECTIVE_COLUMNS = (
     *("structure", "part", "kind", "volume_percent", "dose_gy", "priority"),
@@ -40,6 +41,7 @@ class CaseSummary:
         files: Names of its files.
         changes: How many changes of goals the anatomy led to.
         reviews: What a person must look at.
+        exports: Format of a planning system → how many objectives it leaves out and changes.
     """
 
     case_id: str
@@ -50,6 +52,7 @@ class CaseSummary:
     files: tuple[str, ...] = (JSON, CSV, MARKDOWN, STRUCTURES)
     changes: int = 0
     reviews: tuple[str, ...] = ()
+    exports: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the summary as plain data."""
@@ -83,7 +86,13 @@ def summary_of(extraction: Extraction, criteria: Sequence[CriterionResult]) -> C
     )
 
 
-def write_case_files(folder: Path, extraction: Extraction, criteria: Sequence[CriterionResult], dose: str) -> None:
+def write_case_files(
+    folder: Path,
+    extraction: Extraction,
+    criteria: Sequence[CriterionResult],
+    dose: str,
+    plain: Collection[str] = tuple(PLAIN),
+) -> None:
     """Write the files of one case.
 
     Args:
@@ -91,13 +100,17 @@ def write_case_files(folder: Path, extraction: Extraction, criteria: Sequence[Cr
         extraction: Its objectives.
         criteria: How its dose does.
         dose: What the dose is, in words.
+        plain: Which of JSON, CSV and Markdown to write.
     """
-    write_objectives(folder / JSON, extraction.objectives)
-    atomic_write(folder / CSV, csv_text(_OBJECTIVE_COLUMNS, map(_objective_row, extraction.derived)))
+    if "json" in plain:
+        write_objectives(folder / JSON, extraction.objectives)
+    if "csv" in plain:
+        atomic_write(folder / CSV, csv_text(_OBJECTIVE_COLUMNS, map(_objective_row, extraction.derived)))
     atomic_write(folder / STRUCTURES, csv_text(_STRUCTURE_COLUMNS, map(_structure_row, extraction.structures)))
     if extraction.anatomy is not None:
         atomic_write(folder / ANATOMY, json.dumps(extraction.anatomy.to_plain(), indent=1, ensure_ascii=False) + "\n")
-    atomic_write(folder / MARKDOWN, _markdown(extraction, criteria, dose))
+    if "markdown" in plain:
+        atomic_write(folder / MARKDOWN, _markdown(extraction, criteria, dose))
 
 
 def write_cohort_files(out: Path, done: Sequence[CaseSummary], failed: Mapping[str, str], dose: str) -> None:
@@ -113,6 +126,7 @@ def write_cohort_files(out: Path, done: Sequence[CaseSummary], failed: Mapping[s
                 "criteria": summary.criteria,
                 "anatomy_changes": summary.changes,
                 "reviews": list(summary.reviews),
+                **({"exports": summary.exports} if summary.exports else {}),
                 **{status.value: summary.named(status) for status in (Status.DROPPED, Status.ABSENT, Status.REPLACED)},
             }
             for summary in done

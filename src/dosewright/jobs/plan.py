@@ -17,7 +17,10 @@ from dosewright.io.reader import AbstractReader
 from dosewright.jobs.chosen_cases import chosen_cases
 from dosewright.jobs.dose_source import build_dose_source
 from dosewright.jobs.hydra_task import build
+from dosewright.jobs.latest_dose import LatestDose
 from dosewright.jobs.plan_cohort import PlanJob
+from dosewright.jobs.plan_dicom import write_plan_dicom
+from dosewright.jobs.plan_record import Record
 from dosewright.jobs.plan_tables import print_summary, write_summary
 from dosewright.planning.calibration_cache import cached_mu_per_fluence
 from dosewright.planning.deliver import Delivery
@@ -28,7 +31,8 @@ log = logging.getLogger(__name__)
 def run(cfg: DictConfig) -> dict[str, Any]:
     """Plan as configured; return the means over cases.
 
-    A case whose plan is there, made with the same settings, is not planned again; one that fails costs no other.
+    A case whose plan is there, made with the same settings, is not planned again; one that fails costs no other. Asked
+    for DICOM, plans that are there get it, too.
 
     Args:
         cfg: conf/plan.yaml.
@@ -39,28 +43,35 @@ def run(cfg: DictConfig) -> dict[str, Any]:
             written).
         StorageError: If a file cannot be written; what was done before is kept.
     """
+    if not isinstance(cfg.dicom, bool):
+        raise InputError("must be true or false", argument="dicom", value=cfg.dicom)
     reader: AbstractReader = build(cfg.data.reader)
     case_ids = chosen_cases(cfg.cases, reader.case_ids)
     job = build_job(cfg, reader)
     log.info("%d cases of %s, dose: %s", len(case_ids), cfg.data.get("name"), job.source.describe())
-    records, failed = [], {}
+    records: dict[str, Record] = {}
+    failed: dict[str, str] = {}
     for case_id in track(case_ids, description="planning", console=Console(stderr=True)):
         try:
-            records.append(job.plan_one(case_id))
+            records[case_id] = job.plan_one(case_id)
+            if cfg.dicom:
+                write_plan_dicom(job, case_id)
         except StorageError:
             raise
         except (DosewrightError, RuntimeError, ValueError, MemoryError) as error:  # torch's, for memory and for sizes
-            log.error("%s: not planned: %s", case_id, error, exc_info=not isinstance(error, DosewrightError))
-            failed[case_id] = str(error) or type(error).__name__
+            step = "planned, but not written as DICOM" if case_id in records else "not planned"
+            log.error("%s: %s: %s", case_id, step, error, exc_info=not isinstance(error, DosewrightError))
+            reason = str(error) or type(error).__name__
+            failed[case_id] = f"{step}: {reason}" if case_id in records else reason
     if records:
-        summary = write_summary(records, failed, job.out)
+        summary = write_summary(list(records.values()), failed, job.out)
         print_summary(summary, Console())
         log.info("reports in %s, tables in %s", job.out / "cases", job.out)
     if failed:
         listed = "\n".join(f"  {case_id}: {reason}" for case_id, reason in failed.items())
-        raise InputError(
-            f"could not be planned ({len(records)} others were):\n{listed}", argument=f"{len(failed)} cases"
-        )
+        done = len(records.keys() - failed.keys())
+        goal = "planned and written as DICOM" if cfg.dicom else "planned"
+        raise InputError(f"could not be {goal} ({done} others were):\n{listed}", argument=f"{len(failed)} cases")
     return {"cases": len(records)} | summary["means"]
 
 
@@ -75,7 +86,7 @@ def build_job(cfg: DictConfig, reader: AbstractReader) -> PlanJob:
     cache = Path(cfg.influence_cache).expanduser()
     return PlanJob(
         reader=reader,
-        source=build_dose_source(cfg),
+        source=LatestDose(build_dose_source(cfg)) if cfg.dicom else build_dose_source(cfg),
         influence=_Cached(settings, cache),
         planner=build(cfg.planner, _convert_="all"),
         optimiser=build(cfg.optimiser),

@@ -30,6 +30,7 @@ from dosewright.planning.goals import AbstractPlanner
 from dosewright.planning.plan_case import OptimiserSettings, Plan, plan_case
 
 INFLUENCE = "dose influence"
+DICOM, DICOM_RECORD = "dicom", "dicom.json"  # a case's study, see `jobs.plan_dicom`
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class PlanJob:
 
     def _planned(self, case_id: str, made_with: Mapping[str, Any]) -> Record:
         folder, clock = self._folder(case_id), _Clock()
-        (folder / "report.json").unlink(missing_ok=True)  # written last: it says that all else is there
+        begin_anew(folder)
         case = self.beams.applied(self.reader.read(case_id))
         clock.lap("reading the case")
         wanted_gy = self.source.dose_gy(case)
@@ -129,6 +130,14 @@ class PlanJob:
         return self.out / "doses" / f"{case_id}.npz"
 
 
+def begin_anew(folder: Path) -> None:
+    """Remove what tells of an earlier plan of a case: report.json, which says that all else is there, and the rest."""
+    for name in ("report.json", "apertures.json", DICOM_RECORD):
+        (folder / name).unlink(missing_ok=True)
+    for path in (folder / DICOM).glob("*.dcm"):
+        path.unlink()
+
+
 def stored_record(folder: Path, dose_file: Path, made_with: Mapping[str, Any]) -> Record | None:
     """Return the record of a folder if it is whole, was made with these settings, and the files beside it are there."""
     files = (folder / "report.html", folder / "plan.npz", dose_file)
@@ -171,7 +180,7 @@ def write_apertures(path: Path, delivered: Delivered) -> Path:
             "beam": aperture.beam,
             "monitor_units": round(aperture.weight * per_weight, 4),
             "jaws_mm": list(aperture.jaws_mm),
-            "edges_mm": aperture.edges_mm.round(3).tolist(),
+            "edges_mm": aperture.edges_mm.round(6).tolist(),
             "left_mm": aperture.left_mm.round(3).tolist(),
             "right_mm": aperture.right_mm.round(3).tolist(),
         }

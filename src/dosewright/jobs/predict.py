@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,14 @@ from rich.progress import track
 from dosewright.core import DosewrightError, InputError
 from dosewright.core.files import atomic_write
 from dosewright.core.preference import NEUTRAL
-from dosewright.core.types import FloatVolume
 from dosewright.inference.mean_dose import MeanDosePredictor
 from dosewright.inference.predictor import Predictor
 from dosewright.inference.preference import Preference, space_of, vector_of
 from dosewright.inference.weights import default_weights, load_model
-from dosewright.io.predictions import read_prediction, write_prediction
+from dosewright.io.predictions import write_prediction
 from dosewright.io.reader import AbstractReader
 from dosewright.jobs.hydra_task import build
+from dosewright.jobs.submissions import SUBMISSIONS
 
 log = logging.getLogger(__name__)
 MANIFEST, FINGERPRINTS, SECONDS = "predict.json", "fingerprints", "seconds"
@@ -37,8 +37,9 @@ def run(cfg: DictConfig) -> dict[str, object]:
         InputError: If the folder holds predictions made in another way, or cases failed (all others are written).
         SubmissionError: If the challenge would refuse the submission.
     """
-    if cfg.submission not in (None, "openkbp"):
-        raise InputError("must be null or openkbp", argument="submission", value=cfg.submission)
+    if cfg.submission is not None and cfg.submission not in SUBMISSIONS:
+        rule = f"must be null or {' or '.join(SUBMISSIONS)}"
+        raise InputError(rule, argument="submission", value=cfg.submission)
     if cfg.submission and cfg.data.get("split") == "train":
         raise InputError("must be null for data.split=train", argument="submission", value=cfg.submission)
     reader: AbstractReader = build(cfg.data.reader)
@@ -65,8 +66,8 @@ def run(cfg: DictConfig) -> dict[str, object]:
     if failures:
         listed = "\n".join(f"  {case_id}: {reason}" for case_id, reason in failures.items())
         raise InputError(f"could not be predicted ({done} others were):\n{listed}", argument=f"{len(failures)} cases")
-    if cfg.submission == "openkbp":
-        _submit(reader, out)
+    if cfg.submission:
+        SUBMISSIONS[cfg.submission](reader, out)
     return {"cases": done, "seconds_per_case": float(np.median(seconds)) if seconds else None}
 
 
@@ -204,21 +205,3 @@ def _read_manifest(path: Path) -> dict[str, object]:
         return dict(json.loads(path.read_text()))
     except (OSError, ValueError):
         return {}
-
-
-def _submit(reader: AbstractReader, out: Path) -> None:
-    from dosewright.submission.openkbp import write_submission
-    from dosewright.submission.validate_openkbp import require_valid
-
-    masks = {}
-
-    def predictions() -> Iterator[tuple[str, FloatVolume]]:
-        for case_id in reader.case_ids:
-            case = reader.read(case_id)
-            masks[case_id] = case.scored_mask
-            yield case_id, read_prediction(out, case)
-
-    path = write_submission(predictions(), out / "submission.zip")
-    for problem in require_valid(path, reader.case_ids, masks):
-        log.warning("%s", problem)
-    log.info("submission in %s: %d patients, valid", path, len(reader.case_ids))

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
 PREPARED, FRESH, SKIPPED = "prepared", "already there", "skipped"
 DIED = "its worker process died (out of memory?)"
-Outcome = tuple[str, str, str]  # case, what happened, why
+Outcome = tuple[str, str, str]  # case, what happened, why; of a prepared case what had to be assumed
 
 
 def run(cfg: DictConfig) -> dict[str, dict[str, Any]]:
@@ -81,7 +81,7 @@ def prepare_all(reader: CachedReader, case_ids: Sequence[str], workers: int, des
 
 
 def prepare_one(reader: CachedReader, case_id: str) -> Outcome:
-    """Prepare one case, or say why not.
+    """Prepare one case, or say why not; with what its reader had to assume.
 
     Raises:
         StorageError: If the cache cannot be written, which is no case's fault.
@@ -94,7 +94,7 @@ def prepare_one(reader: CachedReader, case_id: str) -> Outcome:
         raise
     except DosewrightError as error:
         return case_id, SKIPPED, str(error)
-    return case_id, PREPARED, ""
+    return case_id, PREPARED, "; ".join(reader.notes(case_id))
 
 
 def _outcomes(reader: CachedReader, case_ids: Sequence[str], workers: int) -> Iterator[Outcome]:
@@ -146,7 +146,11 @@ def _report(split: str, reader: CachedReader, outcomes: list[Outcome]) -> dict[s
     log.info("%s: %s (%.1f MB in %s)", split, counts, size_mb, reader.folder)
     for case_id, _, reason in by_kind[SKIPPED]:
         log.warning("%s: skipped: %s", case_id, reason)
+    notes = {case_id: told for case_id, _, told in by_kind[PREPARED] if told}
+    if notes:
+        log.info("%s: of %d cases something was assumed, see notes in summary.json", split, len(notes))
     return {kind: len(rows) for kind, rows in by_kind.items()} | {
         "reasons": {case_id: reason for case_id, _, reason in by_kind[SKIPPED]},
+        **({"notes": notes} if notes else {}),
         "megabytes": round(size_mb, 3),
     }

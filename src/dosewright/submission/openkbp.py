@@ -12,9 +12,9 @@ from dosewright.core.case import DOSE_MAX_GY
 from dosewright.core.files import atomic_path
 from dosewright.core.types import FloatVolume
 from dosewright.io import openkbp_csv
+from dosewright.submission.flat_zip import new_entry
 
 PATIENT = re.compile(r"^pt_(0|[1-9][0-9]*)$")
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # earliest date a zip can hold: equal doses give equal bytes
 
 
 def write_submission(predictions: Iterable[tuple[str, FloatVolume]], path: str | Path) -> Path:
@@ -40,18 +40,10 @@ def write_submission(predictions: Iterable[tuple[str, FloatVolume]], path: str |
             for case_id, dose_gy in predictions:
                 _check(case_id, dose_gy, written)
                 written.add(case_id)
-                archive.writestr(_entry(f"{case_id}.csv"), openkbp_csv.format_values(dose_gy))
+                archive.writestr(new_entry(f"{case_id}.csv"), openkbp_csv.format_values(dose_gy))
         if not written:
             raise SubmissionError("must hold at least one patient", argument="predictions", value="none")
     return path
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, date_time=_EPOCH)
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    entry.create_system = 3  # Unix on every platform, for equal bytes
-    entry.external_attr = 0o100644 << 16
-    return entry
 
 
 def _check(case_id: str, dose_gy: FloatVolume, written: set[str]) -> None:
