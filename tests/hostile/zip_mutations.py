@@ -45,7 +45,7 @@ def _on_entries(
 
 def _slip(entries: Entries, rng: random.Random) -> Entries:
     at = rng.randrange(len(entries))
-    path = rng.choice(("../../slipped/", "/tmp/dosewright-slipped/", "..\\..\\slipped\\", "C:\\slipped\\"))
+    path = rng.choice(("../../slipped/", "/usr/slipped/", "..\\..\\slipped\\", "C:\\slipped\\"))
     return [(path + n if i == at else n, c) for i, (n, c) in enumerate(entries)] + [(f"{path}more", b"slipped")]
 
 
