@@ -54,6 +54,22 @@ def prepared_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_splits(tmp_path_factory.mktemp("prepared"))
 
 
+@pytest.fixture(scope="session")
+def weights(prepared_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a small untrained net that predicts some dose everywhere."""
+    import torch
+
+    from dosewright.jobs.train import build_module
+    from dosewright.training.export import save_weights
+    from tiny import training
+
+    torch.manual_seed(0)
+    module = build_module(training(prepared_root, Path("unused")))
+    with torch.no_grad():
+        module.net.head.out.bias.fill_(0.5)  # type: ignore[union-attr]
+    return save_weights(tmp_path_factory.mktemp("weights") / "model.safetensors", module)
+
+
 @pytest.fixture(autouse=True)
 def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")

@@ -12,7 +12,7 @@ from dosewright.core.plan_code import plan_code
 from dosewright.datasets.channels import CT, ChannelSet, Masks, Regions
 from dosewright.inference.predictor import Predictor
 from dosewright.inference.preference import Preference
-from dosewright.inference.weights import Model
+from dosewright.inference.weights import Model, default_weights
 from slider_net import CHANNELS as SLIDER_CHANNELS
 from slider_net import SliderNet, slider_case, slider_model
 
@@ -250,3 +250,22 @@ def test_the_two_stage_net_follows_the_protocol(case: PatientCase):
     nothing, neutral, spared = predictor.predict_many(case, [None, Preference(), Preference(0.8)])
     np.testing.assert_array_equal(nothing, neutral)
     assert float(np.abs(spared - neutral).max()) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("spacing_xyz_mm", "told"),
+    [((3.9, 3.9, 2.5), False), ((1.0, 1.0, 3.0), True), ((3.9, 3.9, 5.0), True), ((2.5, 3.9, 2.5), True)],
+)
+def test_the_weights_that_ship_tell_of_voxels_unlike_their_training(
+    case: PatientCase, caplog: pytest.LogCaptureFixture, spacing_xyz_mm: tuple[float, float, float], told: bool
+) -> None:
+    grid = replace(case.grid, spacing_xyz_mm=spacing_xyz_mm)
+    ours = replace(model(Linear()), path=default_weights())
+    Predictor([ours], flip=False).predict(replace(case, grid=grid))
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == told
+    if told:
+        assert f"{case.case_id}: voxels of {spacing_xyz_mm} mm (x, y, z); openkbp_direct was trained on" in warned[0]
+    caplog.clear()
+    Predictor([model(Linear())], flip=False).predict(replace(case, grid=grid))
+    assert not caplog.records

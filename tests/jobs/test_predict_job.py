@@ -22,15 +22,6 @@ from tiny import config, training
 SHAPE = (16, 32, 32)
 
 
-@pytest.fixture(scope="module")
-def weights(prepared_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    module = build_module(training(prepared_root, Path("unused")))
-    with torch.no_grad():
-        module.net.head.out.bias.fill_(0.5)  # type: ignore[union-attr]
-    return save_weights(tmp_path_factory.mktemp("weights") / "model.safetensors", module)
-
-
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "out"

@@ -10,30 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from cases import make_case
 from dosewright.core import CaseError
 from dosewright.inference.predictor import Predictor
 from dosewright.inference.weights import load_model
 from dosewright.io.gdp_hmm import GdpHmmReader
-from dosewright.jobs.train import build_module
 from dosewright.submission import gdp_hmm_entry
-from dosewright.training.export import save_weights
 from gdp_hmm_files import hostile, write_plans
-from tiny import training
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES = {"P1+9Ag+MOS_1": (16, 20, 24), "P2+2Ac+MOS_2": (18, 22, 26)}
-
-
-@pytest.fixture(scope="module")
-def weights(prepared_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    module = build_module(training(prepared_root, Path("unused")))
-    with torch.no_grad():
-        module.net.head.out.bias.fill_(0.5)  # type: ignore[union-attr]
-    return save_weights(tmp_path_factory.mktemp("weights") / "model.safetensors", module)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """From a case to its dose: crop, net, flips, ensemble, and back onto the case's grid."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,10 @@ from dosewright.core.types import FloatVolume
 from dosewright.datasets.augmentation import Draw, apply
 from dosewright.datasets.sample import Box, Sample, make_sample, padded, place_back, to_item
 from dosewright.inference.preference import Preference, Vector, vector_of
+from dosewright.inference.training_range import unlike_training
 from dosewright.inference.weights import Model
+
+log = logging.getLogger(__name__)
 
 
 class _Input(NamedTuple):
@@ -85,6 +89,8 @@ class Predictor:
         return self._doses_gy(case, settings)
 
     def _doses_gy(self, case: PatientCase, settings: Sequence[Sequence[Vector | None]]) -> Iterator[FloatVolume]:
+        for doubt in filter(None, (unlike_training(model, case.grid) for model in self.models)):
+            log.warning("%s: %s", case.case_id, doubt)
         inputs = [self._inputs(model, make_sample(case, model.channels)) for model in self.models]
         for vectors in settings:
             total = np.zeros(case.grid.shape_zyx, np.float32)

@@ -67,6 +67,11 @@ def default_weights(sliders: bool = False) -> Path:
     return path
 
 
+def shipped(path: Path) -> bool:
+    """Return whether weights are those that ship with the package."""
+    return path.parent == Path(str(files("dosewright") / "weights"))
+
+
 def load_model(path: str | Path) -> Model:
     """Return the net of a weights file (`.safetensors`) or a Lightning checkpoint (`.ckpt`), ready to predict.
 

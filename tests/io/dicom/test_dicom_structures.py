@@ -2,7 +2,6 @@
 
 import csv
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,46 +9,10 @@ import numpy as np
 import pytest
 from pydicom.dataset import FileDataset
 
-from dicom_files import DicomPhantom, Roi, box, save, uid
-from dosewright.core import CaseError, Grid, PatientCase
-from dosewright.io.dicom import DicomReader, DicomReport
-
-PHANTOM = DicomPhantom()
-Change = Callable[[FileDataset], object]
-
-
-def read(root: Path, **settings: object) -> tuple[PatientCase, DicomReport]:
-    reader = DicomReader(root, **settings)
-    return reader.read_with_report(reader.case_ids[0])
-
-
-def dice(one: np.ndarray, other: np.ndarray) -> float:
-    return 2 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other))
-
-
-def truth_masks(grid: Grid) -> dict[str, np.ndarray]:
-    """The phantom's structures from their equations."""
-    z, y, x = np.meshgrid(*(grid.axis_mm(a) for a in "zyx"), indexing="ij")
-    parotid = (z > -14) & (z < 10)  # slices 4 to 9
-    return {
-        "body": x**2 + (y - 2) ** 2 < 60**2,
-        "PTV": (x - 4) ** 2 + (y - 6) ** 2 + (z - 2) ** 2 < 20**2,
-        "SpinalCord": x**2 + (y - 40) ** 2 < 8**2,
-        "Parotid_L": ((x - 38) ** 2 + (y + 5) ** 2 < 11**2) & parotid,
-    }
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return PHANTOM.write(tmp_path_factory.mktemp("whole"))
-
-
-@pytest.fixture
-def root(whole: Path, tmp_path: Path) -> Path:
-    """A copy of the phantom's files to spoil."""
-    for path in whole.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    return tmp_path
+from dicom_files import Roi, box, save, uid
+from dicom_reading import PHANTOM, Change, dice, read, truth_masks
+from dosewright.core import CaseError
+from dosewright.io.dicom import DicomReader
 
 
 def rois_of(*extra: Roi) -> tuple[Roi, ...]:

@@ -83,18 +83,13 @@ def read_plan(path: Path, ct_frame: str, ct_position: str, arc_spacing_deg: floa
     frame = data.text("FrameOfReferenceUID", "")
     if frame and frame != ct_frame:
         raise data.error("FrameOfReferenceUID", f"must be the CT's, {ct_frame or 'which has none'}", frame)
-    groups = data.items("FractionGroupSequence", required=True)
-    if len(groups) != 1:
-        raise data.error("FractionGroupSequence", "must have one item: several make several courses", len(groups))
-    fractions = groups[0].integer("NumberOfFractionsPlanned")
-    if fractions < 1:
-        raise data.error("NumberOfFractionsPlanned", "must be positive", fractions)
+    group, fractions = _fraction_group(data)
     setups = {
         s.integer("PatientSetupNumber"): s.text("PatientPosition", "") for s in data.items("PatientSetupSequence")
     }
     ion = bool(data.items("IonBeamSequence"))
     every = data.items("IonBeamSequence" if ion else "BeamSequence")
-    _check_beams(groups[0], every)
+    _check_beams(group, every)
     items = [
         item
         for item in every
@@ -106,18 +101,27 @@ def read_plan(path: Path, ct_frame: str, ct_position: str, arc_spacing_deg: floa
     if len(beams) > MAX_BEAMS:
         raise data.error("BeamSequence", f"must have at most {MAX_BEAMS} beams", len(beams))
     technique: Technique = "VMAT" if any(way.span_deg for way in ways) else "IMRT"
-    if any(way.modality == "proton" for way in ways):
-        technique = "proton"
     return DicomPlan(
         path=path,
         beams=beams,
         isocenter_xyz_mm=_isocenter(data, ways),
-        technique=technique,
+        technique="proton" if any(way.modality == "proton" for way in ways) else technique,
         fractions=fractions,
         dose_references=_dose_references(data),
-        beam_dose_gy=_beam_dose_gy(groups[0], fractions),
+        beam_dose_gy=_beam_dose_gy(group, fractions),
         beam_numbers=tuple(item.integer("BeamNumber") for item in items),
     )
+
+
+def _fraction_group(data: Attributes) -> tuple[Attributes, int]:
+    """Return the one fraction group, and its number of fractions."""
+    groups = data.items("FractionGroupSequence", required=True)
+    if len(groups) != 1:
+        raise data.error("FractionGroupSequence", "must have one item: several make several courses", len(groups))
+    fractions = groups[0].integer("NumberOfFractionsPlanned")
+    if fractions < 1:
+        raise data.error("NumberOfFractionsPlanned", "must be positive", fractions)
+    return groups[0], fractions
 
 
 def _check_beams(group: Attributes, beams: Sequence[Attributes]) -> None:

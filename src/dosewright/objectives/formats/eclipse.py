@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from dosewright.objectives.formats.content import ExportContent, ExportItem
+from dosewright.objectives.formats.eclipse_family import AbstractEclipseFormat
 from dosewright.objectives.formats.eclipse_terms import EclipseObjective, EclipseType, eclipse_terms
-from dosewright.objectives.formats.format import RESEARCH, AbstractFormat
-from dosewright.objectives.formats.names import NameRule
-from dosewright.objectives.formats.normal_tissue import NormalTissue, check_required_priority
+from dosewright.objectives.formats.format import RESEARCH
+from dosewright.objectives.formats.normal_tissue import NormalTissue
 from dosewright.objectives.formats.number_text import plain_number
 from dosewright.objectives.formats.outcome import Translation
 
 VERSION = "1.7"
 NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"  # ElementTree writes it as xsi:nil
-ECLIPSE_NAMES = NameRule("Eclipse", 16, "\\", ignores_case=True)
 REPORTED = "This layout is reported to import in Eclipse by a public project; nobody could test it here."
 _RED, _GREEN = 255, 65280  # 0xBBGGRR; Eclipse keeps its own colours, as UseColors is false
 _HELIOS = {
@@ -35,7 +34,7 @@ _HELIOS = {
 
 @final
 @dataclass(frozen=True)
-class EclipseFormat(AbstractFormat):
+class EclipseFormat(AbstractEclipseFormat):
     """Writes an ObjectiveTemplate.
 
     Args:
@@ -47,20 +46,11 @@ class EclipseFormat(AbstractFormat):
     """
 
     name: ClassVar[str] = "eclipse"
-    doses: ClassVar[str] = "Gy, total"
     files: ClassVar[tuple[str, ...]] = ("eclipse_objectives.xml",)
-    name_rule: ClassVar[NameRule] = ECLIPSE_NAMES
     notes: ClassVar[tuple[str, ...]] = (
         REPORTED,
         "Smoothing, iterations and time under Helios are common settings and not derived from anything.",
     )
-
-    required_priority: float | int = 1000.0
-    normal_tissue: NormalTissue | Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        check_required_priority(self.required_priority)
-        object.__setattr__(self, "normal_tissue", NormalTissue.of(self.normal_tissue))
 
     def translate(self, item: ExportItem) -> Translation:
         """See `AbstractFormat`."""

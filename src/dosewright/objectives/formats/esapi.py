@@ -13,11 +13,10 @@ from io import StringIO
 from typing import Any, ClassVar, final
 
 from dosewright.objectives.formats.content import ExportContent, ExportItem
-from dosewright.objectives.formats.eclipse import ECLIPSE_NAMES
+from dosewright.objectives.formats.eclipse_family import AbstractEclipseFormat
 from dosewright.objectives.formats.eclipse_terms import EclipseObjective, EclipseType, eclipse_terms
-from dosewright.objectives.formats.format import UNTESTED, AbstractFormat
-from dosewright.objectives.formats.names import NameRule
-from dosewright.objectives.formats.normal_tissue import NormalTissue, check_required_priority
+from dosewright.objectives.formats.format import UNTESTED
+from dosewright.objectives.formats.normal_tissue import NormalTissue
 from dosewright.objectives.formats.number_text import plain_number
 from dosewright.objectives.formats.outcome import Translation
 
@@ -31,7 +30,7 @@ _WORDS = {EclipseType.POINT: "Point", EclipseType.LINE: "Point", EclipseType.MEA
 
 @final
 @dataclass(frozen=True)
-class EsapiFormat(AbstractFormat):
+class EsapiFormat(AbstractEclipseFormat):
     """Writes a CSV and the script that reads it.
 
     Args:
@@ -43,20 +42,11 @@ class EsapiFormat(AbstractFormat):
     """
 
     name: ClassVar[str] = "esapi"
-    doses: ClassVar[str] = "Gy, total"
     files: ClassVar[tuple[str, ...]] = ("esapi_objectives.csv", "AddDosewrightObjectives.cs")
-    name_rule: ClassVar[NameRule] = ECLIPSE_NAMES
     notes: ClassVar[tuple[str, ...]] = (
         UNTESTED,
         "ESAPI has no call for lines: their points are added one by one, each with the line's priority.",
     )
-
-    required_priority: float | int = 1000.0
-    normal_tissue: NormalTissue | Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        check_required_priority(self.required_priority)
-        object.__setattr__(self, "normal_tissue", NormalTissue.of(self.normal_tissue))
 
     def translate(self, item: ExportItem) -> Translation:
         """See `AbstractFormat`."""
